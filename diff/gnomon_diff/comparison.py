@@ -1,0 +1,534 @@
+"""Contract 3: the result of a comparison, and the verdict on it.
+
+A `Comparison` is a closed set of frozen values; whatever prints, plots or judges takes it and nothing else.
+Its JSON form (`comparison.json`, beside the page) is these names and nestings as they stand here, under
+`{"schema": 1, "comparison": …, "verdict": …}`; `json_schema()` describes it.
+
+Rates are fractions (0 to 1). Two kinds of figure never mix:
+  * a *count over the traffic seen*: `n`, a number of cases and their share; it needs no interval;
+  * a statement about *traffic like that of these days*: `low` and `high`, from whole days
+    (Wang & Ramdas' t e-process, one day added), null where there is none, with the reason in words.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any, Literal
+
+import msgspec
+
+SCHEMA = 1
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the values of this contract."""
+
+
+class SegmentKey(Value, frozen=True, kw_only=True):
+    """One value of one feature or attribute; `value` is null where the request had none."""
+
+    feature: str  # "features.carrier", "attributes.region"
+    value: str | None
+
+
+class Rate(Value, frozen=True, kw_only=True):
+    """A share, and what it says about other days.
+
+    Attributes:
+        n: how many requests it is a share of.
+        rate: over the traffic seen; null when n is 0.
+        low, high: 95 % interval for traffic like that of these days; null where there is none.
+        days: the whole days the interval comes from.
+        reason: why an end is null; null when neither is.
+    """
+
+    n: int
+    rate: float | None
+    low: float | None
+    high: float | None
+    days: int
+    reason: str | None
+
+
+class Subject(Value, frozen=True, kw_only=True):
+    """What was compared."""
+
+    experiment: str
+    task: str
+    positive: str
+    primary_version: str | None
+    primary_digest: str | None
+    candidate_version: str
+    candidate_digest: str
+    traffic: str
+    log: str
+    log_version: int | None  # Delta version of `pairs` that was read; null for an empty log
+    first_ts: datetime.datetime | None
+    last_ts: datetime.datetime | None
+    timezone: str
+
+
+class Process(Value, frozen=True, kw_only=True):
+    """The account of one capturing process; seq counts what it sent, from 0."""
+
+    process: str
+    mirrored: int
+    in_pairs: int
+    in_dead_letters: int
+    removed: int
+    pending: int | None
+    missing: int
+    upto_seq: int | None  # of its last ledger; null without any
+    closed: bool
+
+
+class Balance(Value, frozen=True, kw_only=True):
+    """One line of the accounts; both sides are counted on their own."""
+
+    name: str
+    left: int
+    right: int
+    balanced: bool
+
+
+class Accounts(Value, frozen=True, kw_only=True):
+    """From seen to paired: nothing lost, nothing counted twice, and where it does not add up.
+
+    Attributes:
+        seen, not_selected: from the ledgers; null without any.
+        mirrored: distinct records sent, by the ledgers and what arrived after them.
+        pending: in the traffic, not yet read; null when the traffic could not be reached.
+        missing: numbers below a process's last ledger that are nowhere.
+        paired: rows of this candidate, without duplicates; = predicted + errors.
+        rows: rows of this candidate in the log; = paired + duplicates.
+        missed_duplicates: duplicates that the flag missed, counted exactly; already out of every figure.
+        dead_letters: lines that are no records, by reason.
+        unnumbered: rows from producers that do not number their records: they cannot be accounted for.
+    """
+
+    seen: int | None
+    not_selected: int | None
+    mirrored: int
+    dropped: dict[str, int]
+    pending: int | None
+    missing: int
+    removed: int
+    paired: int
+    predicted: int
+    errors: dict[str, int]
+    duplicates: int
+    missed_duplicates: int
+    rows: int
+    dead_letters: dict[str, int]
+    unnumbered: int
+    processes: list[Process]
+    without_ledger: list[str]
+    balances: list[Balance]
+
+
+class Disagreement(Value, frozen=True, kw_only=True):
+    """How often the candidate's answer differs from what users got.
+
+    Attributes:
+        n: all pairs without an error on either side.
+        flips: of these, answers that differ.
+        rate, low, high: their share; its interval.
+        noise_n: requests of the noise sample with all four runs.
+        noise: the noise floor, how often the models disagree with themselves:
+            mean of (primary ≠ primary_again)/2 + (candidate ≠ candidate_again)/2.
+        skew: P(served ≠ primary) − P(primary ≠ primary_again): features that were not those served.
+        excess: rate − noise − skew, what is judged; with its interval.
+    """
+
+    n: int
+    flips: int
+    rate: float | None
+    low: float | None
+    high: float | None
+    noise_n: int
+    noise: float | None
+    skew: float | None
+    excess: float | None
+    excess_low: float | None
+    excess_high: float | None
+    days: int
+    reason: str | None
+
+
+class Segment(Value, frozen=True, kw_only=True):
+    """Disagreement of one value of a feature or attribute.
+
+    Attributes:
+        share: of all pairs.
+        lift: its rate over the rate of all other pairs; null where that is 0.
+        judged: the policy gates on it.
+    """
+
+    feature: str
+    value: str | None
+    n: int
+    share: float
+    flips: int
+    rate: float | None
+    low: float | None
+    high: float | None
+    lift: float | None
+    noise_n: int
+    noise: float | None
+    excess: float | None
+    excess_low: float | None
+    excess_high: float | None
+    days: int
+    reason: str | None
+    judged: bool
+
+
+class Day(Value, frozen=True, kw_only=True):
+    """The sums of 24 hours from `start`, over all traffic (`segment` null) or one segment: what the gate judges.
+
+    Sums are weighted by the records' `weight` (1 where the log was not sampled).
+
+    Attributes:
+        whole: the traffic has been read past the day's end in every partition.
+        pairs: rows without duplicates; the base of error rates.
+        rows: of these, without an error on either side; the base of disagreement.
+        flags: of `rows`, answers that differ.
+        noise_rows: of the noise sample, with all four runs.
+        noise_sum: sum over these of (A≠A' + C≠C')/2 + (S≠A) − (A≠A').
+        candidate_errors: the candidate failed.
+        primary_errors: what users got was an error; without `served`, the primary failed.
+        critical_errors: the candidate crashed or hung, twice; a count, not weighted.
+        labelled: with a label, not both sides failed.
+        primary_right, candidate_right: of `labelled`; a failed side is wrong.
+    """
+
+    start: datetime.datetime
+    segment: SegmentKey | None
+    whole: bool
+    pairs: float
+    rows: float
+    flags: float
+    noise_rows: float
+    noise_sum: float
+    candidate_errors: float
+    primary_errors: float
+    critical_errors: int
+    labelled: float
+    primary_right: float
+    candidate_right: float
+
+
+class Flip(Value, frozen=True, kw_only=True):
+    """One cell of the flip matrix: what users got against what the candidate would have said.
+
+    Attributes:
+        primary, candidate: labels in canonical form.
+        labelled, waiting: with a label, and without.
+        primary_right, candidate_right: of `labelled`.
+    """
+
+    primary: str
+    candidate: str
+    n: int
+    share: float
+    labelled: int
+    waiting: int
+    primary_right: int
+    candidate_right: int
+
+
+class Histogram(Value, frozen=True, kw_only=True):
+    """Counts between edges: `counts[i]` values lie in [edges[i], edges[i + 1]), the last bin is closed."""
+
+    edges: list[float]
+    counts: list[int]
+
+
+class ScoreMove(Value, frozen=True, kw_only=True):
+    """The candidate's score minus the score that users got, on the same request.
+
+    Attributes:
+        quantiles: of the difference, keyed by `p01`, `p05`, `p25`, `p50`, `p75`, `p95`, `p99`.
+        out_of_range: scores of the candidate outside 0 to 1.
+        psi: of the candidate's scores against those served, over `primary`'s ten equal-count bins,
+            less what the pairing explains (statistics note, 9).
+        joint: 50×50 counts, row primary's bin, column candidate's, over 0 to 1.
+    """
+
+    n: int
+    mean: float | None
+    mean_abs: float | None
+    quantiles: dict[str, float]
+    delta: Histogram
+    primary: Histogram
+    candidate: Histogram
+    joint: list[list[int]]
+    out_of_range: int
+    psi: float | None
+    psi_low: float | None
+    psi_high: float | None
+
+
+class Cutoff(Value, frozen=True, kw_only=True):
+    """What acting at another cut-off would do: how many requests both models would call positive."""
+
+    cutoff: float
+    primary_actions: int
+    candidate_actions: int
+    flips: int
+
+
+class Shift(Value, frozen=True, kw_only=True):
+    """How one column's distribution moved between two windows of the traffic.
+
+    Attributes:
+        column: `features.distance`, `served.score`, `candidate.label`, …
+        kind: numeric or categorical.
+        bins: labels of the bins, in order; `then` and `now` count them.
+        psi: population stability index (Siddiqi 2006), empty cells as half a count.
+        psi_excess: psi less the bias of two samples of these sizes; `psi_low` its 95 % lower bound.
+        js: Jensen-Shannon distance, base 2.
+        new_values, gone_values: categories seen in only one window, at most ten.
+    """
+
+    column: str
+    kind: Literal["numeric", "categorical"]
+    n_then: int
+    n_now: int
+    null_then: float
+    null_now: float
+    bins: list[str]
+    then: list[int]
+    now: list[int]
+    psi: float | None
+    psi_excess: float | None
+    psi_low: float | None
+    js: float | None
+    new_values: list[str]
+    gone_values: list[str]
+
+
+class Quantile(Value, frozen=True, kw_only=True):
+    """A latency quantile in microseconds with its 95 % interval; an end is null when the sample is too small."""
+
+    p: float
+    primary_us: float
+    primary_low: float | None
+    primary_high: float | None
+    candidate_us: float
+    candidate_low: float | None
+    candidate_high: float | None
+
+
+class Latency(Value, frozen=True, kw_only=True):
+    """Fair latency: the same requests, one at a time, both models warm, on one thread, in random order.
+
+    Attributes:
+        n: requests that were timed on both sides.
+        pairs_us: (primary, candidate) of the timed requests, in the order of their ids; of more than 5,000,
+            those with the lowest hash of their id.
+        ratio_p95, ratio_low, ratio_high: candidate's p95 over primary's, 95 % interval.
+        served_p95_us: what users got; shown apart, never compared.
+    """
+
+    n: int
+    quantiles: list[Quantile]
+    pairs_us: list[tuple[int, int]]
+    ratio_p95: float | None
+    ratio_low: float | None
+    ratio_high: float | None
+    reason: str | None
+    served_n: int
+    served_p95_us: float | None
+
+
+class ErrorKind(Value, frozen=True, kw_only=True):
+    """Errors of one kind on one side, with one message as an example."""
+
+    side: Literal["served", "primary", "candidate"]
+    kind: str
+    n: int
+    critical: int
+    example: str | None
+
+
+class Correctness(Value, frozen=True, kw_only=True):
+    """Who is right, on requests whose label is known.
+
+    Attributes:
+        labelled: pairs with a label; of `n` pairs.
+        primary, candidate: accuracy of what users got, and of the candidate.
+        difference: candidate − primary, paired, in points of accuracy.
+        only_primary, only_candidate, both, neither: right on the same requests.
+        log_loss_primary, log_loss_candidate, brier_primary, brier_candidate: on the `scored` requests.
+    """
+
+    n: int
+    labelled: int
+    last_load: datetime.datetime | None
+    primary: Rate
+    candidate: Rate
+    difference: Rate
+    both: int
+    only_primary: int
+    only_candidate: int
+    neither: int
+    scored: int
+    log_loss_primary: float | None
+    log_loss_candidate: float | None
+    brier_primary: float | None
+    brier_candidate: float | None
+
+
+class Coverage(Value, frozen=True, kw_only=True):
+    """How much of the traffic is in the pairs: `paired / (mirrored + dropped)`, and hours of the week seen."""
+
+    frac: float | None
+    hours_of_week: list[list[int]]  # 7 × 24 pairs, Monday first, in the experiment's timezone
+
+
+class Example(Value, frozen=True, kw_only=True):
+    """One request on which the answers differ, drawn at random within its stratum."""
+
+    request_id: str
+    ts: datetime.datetime
+    stratum: str
+    served_label: str | None
+    served_score: float | None
+    candidate_label: str | None
+    candidate_score: float | None
+    label: str | None
+    features: dict[str, Any]
+    attributes: dict[str, str | None]
+
+
+class Query(Value, frozen=True, kw_only=True):
+    """The SQL behind a figure, as it ran."""
+
+    figure: str
+    sql: str
+
+
+class Comparison(Value, frozen=True, kw_only=True):
+    """Everything that a comparison says. Whoever shows or judges it needs nothing else."""
+
+    subject: Subject
+    accounts: Accounts
+    coverage: Coverage
+    noise_frac: float
+    disagreement: Disagreement
+    flips: list[Flip]
+    segments: list[Segment]
+    days: list[Day]
+    scores: ScoreMove | None
+    cutoffs: list[Cutoff]
+    shifts: list[Shift]
+    latency: Latency | None
+    errors: list[ErrorKind]
+    correctness: Correctness | None
+    examples: list[Example]
+    queries: list[Query]
+    threads: int
+    gnomon_version: str
+    generated_at: datetime.datetime
+
+
+State = Literal["pass", "fail", "open", "invalid"]
+Outcome = Literal["PROMOTE", "REJECT", "HOLD", "INVALID"]
+
+
+class Criterion(Value, frozen=True, kw_only=True):
+    """One criterion, judged.
+
+    Attributes:
+        name: as the policy has it, `disagreement`, `error_rate`, `latency_p95`, …
+        segment: null for all traffic.
+        state: pass, shown to be within its limit; fail, shown to be beyond; open, neither.
+        estimate: in the limit's own form: points of excess, relative increase, a count.
+        low, high: the bounds that decide (high at alpha; low at alpha over the family); null: none yet.
+        limit: the most that is allowed; for two limits, the one that decided.
+        unit: `points` (a difference of rates), `ratio` (relative), `ms`, `count`, `frac`.
+        n: requests it rests on; `days`: whole days (0 where days play no part).
+        why: one sentence.
+    """
+
+    name: str
+    segment: SegmentKey | None
+    state: State
+    estimate: float | None
+    low: float | None
+    high: float | None
+    limit: float
+    unit: Literal["points", "ratio", "ms", "count", "frac"]
+    n: int
+    days: int
+    why: str
+
+
+class Verdict(Value, frozen=True, kw_only=True):
+    """May the candidate go near users?
+
+    Attributes:
+        verdict: PROMOTE every criterion passes at one look; REJECT one is shown to be beyond its limit;
+            HOLD neither; INVALID the data cannot carry a verdict.
+        reason: one sentence, for people.
+        criteria: fail, open, then pass.
+        look: the number of whole days of the look that decided; null before the first.
+        next_look: whole days of the next look for PROMOTE; null after the last.
+        days: whole days there are.
+        expired: the last look is over and did not promote.
+        promote_digests: candidate, primary and policy digests that a PROMOTE was given for.
+        valid_until: when a PROMOTE expires.
+        not_judged: criteria of the defaults that this experiment cannot measure, and why.
+        notes: what a reader must know (the policy changed after the first look, advisory, …).
+    """
+
+    verdict: Outcome
+    reason: str
+    criteria: list[Criterion]
+    look: int | None
+    next_look: int | None
+    days: int
+    expired: bool
+    advisory: bool
+    candidate_digest: str
+    primary_digest: str | None
+    policy_digest: str
+    valid_until: datetime.datetime | None
+    not_judged: dict[str, str]
+    notes: list[str]
+
+
+class Document(Value, frozen=True, kw_only=True):
+    """`comparison.json`."""
+
+    schema: int
+    comparison: Comparison
+    verdict: Verdict | None
+
+
+def to_json(comparison: Comparison, verdict: Verdict | None) -> bytes:
+    """`comparison.json`: indented, in the order of this file, ending in a newline."""
+    document = Document(schema=SCHEMA, comparison=comparison, verdict=verdict)
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+def from_json(data: bytes) -> Document:
+    """The document in `data`.
+
+    Raises:
+        ValueError: no such document, or of a later schema.
+    """
+    schema = msgspec.json.decode(data, type=_SchemaOnly).schema
+    if schema > SCHEMA:
+        raise ValueError(f"comparison.json has schema {schema}, this gnomon reads up to {SCHEMA}: upgrade it")
+    return msgspec.json.decode(data, type=Document)
+
+
+class _SchemaOnly(msgspec.Struct):
+    schema: int
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of `comparison.json`, made from these classes."""
+    return msgspec.json.schema(Document)

@@ -1,0 +1,198 @@
+"""Settings of the gate (`[gate]`, the policy) and of labels (`[labels]`)."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+from gnomon_capture.errors import SettingsError
+from gnomon_capture.settings import Frac, PositiveInt, Settings, duration_s
+
+Alpha = Annotated[float, msgspec.Meta(gt=0, lt=0.5)]
+Increase = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class Excess(Settings, frozen=True, kw_only=True):
+    """The most that disagreement may exceed the noise floor, as a fraction of requests."""
+
+    max_excess: Annotated[float, msgspec.Meta(gt=0, lt=1)]
+
+
+class RawDisagreement(Settings, frozen=True, kw_only=True):
+    """The most that answers may differ at all; for experiments without a primary model."""
+
+    max: Annotated[float, msgspec.Meta(gt=0, lt=1)]
+
+
+class ErrorRate(Settings, frozen=True, kw_only=True):
+    """The most that errors may rise over the primary's: within if either limit is met, beyond only if both
+    are passed."""
+
+    max_increase_rel: Increase | None = None
+    max_increase_abs: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
+
+    def check(self, path: str) -> None:
+        if self.max_increase_rel is None and self.max_increase_abs is None:
+            raise SettingsError(path, "name `max_increase_rel`, `max_increase_abs` or both")
+        if self.max_increase_rel == 0 and self.max_increase_abs is None:
+            raise SettingsError(path, "an increase of exactly 0 can never be shown; allow a little")
+
+
+class LatencyP95(Settings, frozen=True, kw_only=True):
+    """The most that the p95 of latency may rise over the primary's, or may be in milliseconds."""
+
+    max_increase_rel: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    max_ms: Annotated[float, msgspec.Meta(gt=0)] | None = None
+
+    def check(self, path: str) -> None:
+        if (self.max_increase_rel is None) == (self.max_ms is None):
+            raise SettingsError(path, "name either `max_increase_rel` or `max_ms`")
+
+
+class Accuracy(Settings, frozen=True, kw_only=True):
+    """The most that accuracy may fall below the primary's, relative."""
+
+    max_decrease_rel: Annotated[float, msgspec.Meta(gt=0, lt=1)]
+
+
+class Critical(Settings, frozen=True, kw_only=True):
+    """How many requests may crash or hang the candidate, twice each."""
+
+    max: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class Skew(Settings, frozen=True, kw_only=True):
+    """The most that captured features may differ from those served, as a fraction of requests."""
+
+    max: Frac = 0.01
+
+
+class Missing(Settings, frozen=True, kw_only=True):
+    """The most of the mirrored records that may be nowhere, as a fraction."""
+
+    max_frac: Frac = 0.0
+
+
+class Coverage(Settings, frozen=True, kw_only=True):
+    """The least that must be covered: a share of the traffic, and hours of the week seen (0 to 168)."""
+
+    min_frac: Frac = 0.9
+    hours_of_week: Annotated[int, msgspec.Meta(ge=0, le=168)] = 0
+
+
+class Segments(Settings, frozen=True, kw_only=True):
+    """Which segments are judged, and their limits.
+
+    Attributes:
+        by: `features.<name>` or `attributes.<name>`.
+        min_segment_frac: smaller segments are judged together, as `other`.
+        disagreement: default: the criterion's own limit.
+    """
+
+    by: tuple[Annotated[str, msgspec.Meta(pattern=r"^(features|attributes)\.")], ...] = ()
+    min_segment_frac: Frac = 0.01
+    disagreement: Excess | None = None
+
+
+class Policy(Settings, frozen=True, kw_only=True):
+    """`[gate]`: the criteria, declared before the data they judge. A criterion is judged if it is named.
+
+    Attributes:
+        alpha: the error budget of PROMOTE, and the one of REJECT.
+        unit: `day`; `request` only for requests known to be independent of each other.
+        looks_days: whole days after which PROMOTE is looked at; the last ends the run.
+        min_pairs: fewer never promote.
+        valid_for: how long a PROMOTE stands.
+        require_ledger: traffic without ledgers is INVALID.
+    """
+
+    alpha: Alpha = 0.05
+    unit: Literal["day"] = "day"
+    looks_days: tuple[PositiveInt, ...] = (14, 21, 28)
+    min_pairs: PositiveInt = 1000
+    valid_for: str = "24h"
+    disagreement: Excess | None = None
+    disagreement_raw: RawDisagreement | None = None
+    error_rate: ErrorRate | None = None
+    latency_p95: LatencyP95 | None = None
+    accuracy: Accuracy | None = None
+    critical_errors: Critical | None = None
+    skew: Skew = Skew()
+    missing: Missing = Missing()
+    coverage: Coverage = Coverage()
+    require_ledger: bool = False
+    segments: Segments = Segments()
+
+    CRITERIA: ClassVar[tuple[str, ...]] = (
+        "disagreement",
+        "disagreement_raw",
+        "error_rate",
+        "latency_p95",
+        "accuracy",
+        "critical_errors",
+    )
+
+    def check(self, path: str) -> None:
+        duration_s(self.valid_for, f"{path}.valid_for")
+        for name in ("error_rate", "latency_p95"):
+            criterion = getattr(self, name)
+            if criterion is not None:
+                criterion.check(f"{path}.{name}")
+        if not any(getattr(self, name) is not None for name in self.CRITERIA):
+            raise SettingsError(
+                path, f"a policy without a criterion can never fail; name one of {', '.join(self.CRITERIA)}"
+            )
+        if not self.looks_days or sorted(set(self.looks_days)) != list(self.looks_days):
+            raise SettingsError(
+                f"{path}.looks_days", "write whole days in rising order, such as [14, 21, 28]"
+            )
+        if self.looks_days[0] < 7:
+            raise SettingsError(
+                f"{path}.looks_days",
+                "fewer than 7 whole days can never show a candidate to be within a limit",
+            )
+        if self.segments.disagreement is not None and not self.segments.by:
+            raise SettingsError(f"{path}.segments.by", "name the segments that the limit is for")
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the policy in canonical form; a verdict is for this policy alone."""
+        return "sha256:" + hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
+
+
+def default_policy(*, has_primary_model: bool) -> Policy:
+    """The policy of an experiment without a `[gate]` table: those of the defaults that it can measure."""
+    if not has_primary_model:
+        return Policy(
+            error_rate=ErrorRate(max_increase_rel=0.05, max_increase_abs=0.001),
+            accuracy=Accuracy(max_decrease_rel=0.10),
+            critical_errors=Critical(),
+        )
+    return Policy(
+        disagreement=Excess(max_excess=0.05),
+        error_rate=ErrorRate(max_increase_rel=0.05, max_increase_abs=0.001),
+        latency_p95=LatencyP95(max_increase_rel=0.50),
+        accuracy=Accuracy(max_decrease_rel=0.10),
+        critical_errors=Critical(),
+    )
+
+
+class LabelSettings(Settings, frozen=True, kw_only=True):
+    """`[labels]`: how long a label may take, and how many may never come.
+
+    Attributes:
+        deadline: PROMOTE counts only days that ended longer than this before labels were last loaded.
+        max_missing_frac: more unlabelled pairs on those days hold the verdict.
+    """
+
+    deadline: str = "7d"
+    max_missing_frac: Frac = 0.1
+
+    def check(self, path: str) -> None:
+        duration_s(self.deadline, f"{path}.deadline")
+
+    @property
+    def deadline_s(self) -> float:
+        """The deadline in seconds."""
+        return duration_s(self.deadline, "labels.deadline")

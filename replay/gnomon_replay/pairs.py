@@ -1,0 +1,140 @@
+"""Contract 2: the pair log on disk.
+
+`<log>/<experiment>/` holds Delta tables: `pairs/` (one row per request and candidate, partitioned by day),
+`dead_letters/`, `ledger/` and `labels/`. Their schemas stand here, are versioned, and are never inferred
+from a batch. Only two columns vary: `features` and `attributes` have the fields of the experiment, learnt
+or declared; a struct that has no field yet is left out, since Parquet refuses empty structs.
+
+`pairs` is the truth about progress: its commits carry the positions up to which the traffic was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+OUTPUT = pa.struct(
+    [
+        ("version", pa.string()),
+        ("label", pa.string()),  # in canonical form
+        ("score", pa.float64()),
+        ("scores", pa.list_(pa.float64())),
+        ("output", pa.string()),  # canonical JSON
+        ("latency_us", pa.int64()),  # of out-of-band runs: only of a request run alone and timed
+        ("error", pa.string()),  # one of ERROR_KINDS
+        ("message", pa.string()),
+    ]
+)
+"""What one model answered to one request."""
+
+SOURCE = pa.struct(
+    [
+        ("topic", pa.string()),  # Kafka's topic; for a spool its address
+        ("partition", pa.string()),  # Kafka's partition; for a spool the capturing process
+        ("offset", pa.int64()),  # of the message; for a spool the number of the line
+        ("line", pa.int32()),  # within the message; for a spool 0
+    ]
+)
+"""Where a line of the traffic stood. It names one line for ever."""
+
+ORIGIN = pa.struct([("process", pa.string()), ("seq", pa.int64())])
+
+ANSWERS = ("served", "primary", "primary_again", "candidate", "candidate_again")
+"""The output columns: what users got, then the out-of-band runs (`…_again` and, but for stand-ins and
+timed requests, `primary` on the noise sample alone; `candidate` on every row)."""
+
+ERROR_KINDS = (
+    "exception",
+    "timeout",
+    "crash",
+    "out_of_memory",
+    "wrong_rows",
+    "wrong_type",
+    "nan_output",
+)
+CRITICAL_KINDS = ("timeout", "crash", "out_of_memory")
+UNREPRODUCED = "unreproduced: "
+"""A message begins with this when a crash or a hang did not come again with the request alone in a fresh
+host. An error of a critical kind is critical unless its message begins so."""
+
+FEATURE_TYPES = {"bool": pa.bool_(), "string": pa.string(), "double": pa.float64(), "int64": pa.int64()}
+
+
+def pairs_schema(features: pa.StructType, attributes: pa.StructType) -> pa.Schema:
+    """The schema of `pairs` for these features and attributes.
+
+    Args:
+        features: fields of the types in `FEATURE_TYPES`.
+        attributes: string fields.
+    """
+    fields = [
+        pa.field("request_id", pa.string()),
+        pa.field("ts", TIMESTAMP),
+        pa.field("day", pa.date32()),  # the UTC date of ts; the table's partition column
+        pa.field("service", pa.string()),
+        pa.field("key", pa.string()),
+        pa.field("attributes", attributes),
+        pa.field("weight", pa.float64()),
+        pa.field("features", features),
+        pa.field("payload", pa.string()),  # JSON text
+        *(pa.field(name, OUTPUT) for name in ANSWERS),
+        pa.field("source", SOURCE),
+        pa.field("origin", ORIGIN),
+        pa.field("candidate_digest", pa.string()),
+        pa.field("duplicate", pa.bool_()),  # its request_id stood earlier in the same partition
+        pa.field("replayed_at", TIMESTAMP),
+        pa.field("schema_version", pa.int32()),
+    ]
+    return pa.schema([field for field in fields if field.type not in (pa.struct([]),)])
+
+
+DEAD_LETTERS = pa.schema(
+    [
+        pa.field("source", SOURCE),
+        pa.field("origin", ORIGIN),
+        pa.field("request_id", pa.string()),
+        pa.field("reason", pa.string()),  # gnomon_capture.record.Reason
+        pa.field("detail", pa.string()),
+        pa.field("bytes", pa.binary()),  # the line, at most its first 64 KiB
+        pa.field("day", pa.date32()),  # of reading: the line may have no readable time
+        pa.field("read_at", TIMESTAMP),
+    ]
+)
+
+LEDGER = pa.schema(
+    [
+        pa.field("source", SOURCE),
+        pa.field("process", pa.string()),
+        pa.field("ts", TIMESTAMP),
+        pa.field("upto_seq", pa.int64()),
+        pa.field("seen", pa.int64()),
+        pa.field("mirrored", pa.int64()),
+        pa.field("not_selected", pa.int64()),
+        pa.field("dropped", pa.map_(pa.string(), pa.int64())),  # by reason
+        pa.field("closed", pa.bool_()),
+        # Rows that `forget` and retention write instead: the inclusive range of seq that they took.
+        pa.field("removed", pa.struct([("from_seq", pa.int64()), ("to_seq", pa.int64())])),
+    ]
+)
+
+LABELS = pa.schema(
+    [
+        pa.field("request_id", pa.string()),
+        pa.field("label", pa.string()),  # in canonical form
+        pa.field("value", pa.float64()),  # regression
+        pa.field("labelled_at", TIMESTAMP),
+        pa.field("loaded_at", TIMESTAMP),  # later rows correct earlier ones
+    ]
+)
+
+PARTITION_BY = {"pairs": ["day"]}
+
+
+def struct_of(fields: Iterable[tuple[str, pa.DataType]]) -> pa.StructType:
+    """A struct type of these fields, in this order."""
+    return pa.struct([pa.field(name, kind) for name, kind in fields])
