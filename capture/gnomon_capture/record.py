@@ -10,9 +10,11 @@ Keys that the contract does not name are ignored, so that a producer may add its
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import math
+import operator
 import os
 import re
 import time
@@ -31,8 +33,10 @@ DEAD_LETTER_BYTES = 64 << 10
 """How much of an oversize or malformed line is kept."""
 
 Scalar = bool | int | float | str | None
-Process = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]+$")]
-Count = Annotated[int, msgspec.Meta(ge=0)]
+PROCESS_PATTERN = r"\A[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}\Z"
+Process = Annotated[str, msgspec.Meta(pattern=PROCESS_PATTERN)]
+"""Also a folder's name in the spool: so no dot first, and not longer than file systems take."""
+Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 
 class Reason(StrEnum):
@@ -52,16 +56,23 @@ class BadRecordError(ValueError):
         reason: one of `Reason`.
         detail: what was expected where, in words.
         request_id: the record's id, if it could be read.
-        origin: the record's origin, if it could be read.
+        key, origin: likewise.
     """
 
     def __init__(
-        self, reason: Reason, detail: str, *, request_id: str | None = None, origin: Origin | None = None
+        self,
+        reason: Reason,
+        detail: str,
+        *,
+        request_id: str | None = None,
+        key: str | None = None,
+        origin: Origin | None = None,
     ) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
         self.request_id = request_id
+        self.key = key
         self.origin = origin
 
 
@@ -73,7 +84,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What users got.
+    """What users got: an error, or an answer. An error wins over an answer beside it; an empty one is none.
 
     `label` and `score` are read by the experiment's task: binary, `score` is P(positive); multiclass,
     `scores` are the probabilities in the order of the classes; regression, `score` is the value; ranking,
@@ -85,7 +96,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     score: float | None = None
     scores: list[float] | None = None
     output: Any = None
-    latency_us: int | None = None
+    latency_us: Count | None = None
     error: str | None = None
 
 
@@ -118,13 +129,15 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     """The cumulative counts of one capturing process, sent every few seconds and at its end.
 
-    `seen = not_selected + mirrored + sum(dropped)`; `upto_seq` is the last number sent, −1 for none.
+    Only requests whose fate is settled are counted, so two laws hold in every ledger:
+    `seen = not_selected + mirrored + sum(dropped)`, and `mirrored = upto_seq + 1`. `upto_seq` is the last
+    number sent, −1 for none; a numbered record is never counted as dropped afterwards.
     """
 
     ledger: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
     process: Process
     ts: str
-    upto_seq: Annotated[int, msgspec.Meta(ge=-1)]
+    upto_seq: Annotated[int, msgspec.Meta(ge=-1, le=(1 << 63) - 1)]
     seen: Count
     mirrored: Count
     not_selected: Count = 0
@@ -138,9 +151,8 @@ class Unencodable(ValueError):  # noqa: N818 - an outcome that is counted, not a
 
 def _plain(value: Any) -> Any:
     """Turns what serving code likes to pass (NumPy scalars, dates) into what JSON has."""
-    item = getattr(value, "item", None)
-    if item is not None and getattr(value, "ndim", None) == 0:
-        return item()
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return value.item()
     if isinstance(value, (datetime.datetime, datetime.date)):
         return value.isoformat()
     raise Unencodable(f"{type(value).__name__} has no JSON form")
@@ -182,7 +194,7 @@ def _has_non_finite(value: Any) -> bool:
         return not math.isfinite(value)
     if isinstance(value, dict):
         return any(_has_non_finite(item) for item in value.values())
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return any(_has_non_finite(item) for item in value)
     return False
 
@@ -208,33 +220,52 @@ def decode_line(line: bytes, *, max_bytes: int = MAX_RECORD_BYTES) -> Request | 
     if len(line) > max_bytes:
         raise BadRecordError(Reason.OVERSIZE, f"{len(line)} bytes; at most {max_bytes} are taken")
     try:
-        raw = json.loads(line)
+        raw = json.loads(line.decode())  # strict UTF-8: what Arrow could not hold is no record
         if _LONE_SURROGATE.search(line):
             json.dumps(raw, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as exc:
         raise BadRecordError(Reason.MALFORMED, f"not JSON: {exc}") from exc
     if not isinstance(raw, dict):
         raise BadRecordError(Reason.MALFORMED, f"a record is a JSON object, this is {_json_type(raw)}")
-    ledger = is_ledger(line)
-    origin = None if ledger else _readable(raw.get("origin"), Origin)
-    request_id = None if ledger else _readable(raw.get("request_id"), str)
+    if is_ledger(line):
+        return _decode_ledger(raw)
+    known = {
+        "request_id": _readable(raw.get("request_id"), str),
+        "key": _readable(raw.get("key"), str),
+        "origin": _readable(raw.get("origin"), Origin),
+    }
     try:
-        record: Request | Ledger = msgspec.convert(raw, Ledger) if ledger else msgspec.convert(raw, Request)
+        record = msgspec.convert(raw, Request)
         parse_ts(record.ts)
     except msgspec.ValidationError as exc:
         reason, detail = _explain(raw, str(exc))
-        raise BadRecordError(reason, detail, request_id=request_id, origin=origin) from exc
+        raise BadRecordError(reason, detail, **known) from exc
     except ValueError as exc:
-        detail = f"`ts` is not an ISO 8601 time: {raw['ts']!r}"
-        raise BadRecordError(Reason.WRONG_TYPE, detail, request_id=request_id, origin=origin) from exc
-    if isinstance(record, Request):
-        if record.features is None and record.payload is None:
-            detail = "neither `features` nor `payload` is there"
-            raise BadRecordError(Reason.MISSING_FIELD, detail, request_id=request_id, origin=origin)
-        if not math.isfinite(record.weight):
-            detail = "`weight` is not a finite number"
-            raise BadRecordError(Reason.WRONG_TYPE, detail, request_id=request_id, origin=origin)
+        raise BadRecordError(Reason.WRONG_TYPE, f"`ts`: {exc}", **known) from exc
+    if record.features is None and record.payload is None:
+        raise BadRecordError(Reason.MISSING_FIELD, "neither `features` nor `payload` is there", **known)
+    if not math.isfinite(record.weight):
+        raise BadRecordError(Reason.WRONG_TYPE, "`weight` is not a finite number", **known)
     return record
+
+
+def _decode_ledger(raw: dict[str, Any]) -> Ledger:
+    try:
+        ledger = msgspec.convert(raw, Ledger)
+        parse_ts(ledger.ts)
+    except ValueError as exc:  # msgspec's ValidationError is one
+        raise BadRecordError(Reason.WRONG_TYPE, f"ledger: {exc}") from exc
+    _check_ledger(ledger)
+    return ledger
+
+
+def _check_ledger(ledger: Ledger) -> None:
+    settled = ledger.not_selected + ledger.mirrored + sum(ledger.dropped.values())
+    if ledger.seen != settled:
+        raise BadRecordError(Reason.WRONG_TYPE, f"a ledger that saw {ledger.seen} and accounts for {settled}")
+    if ledger.mirrored != ledger.upto_seq + 1:
+        detail = f"a ledger that mirrored {ledger.mirrored}, up to number {ledger.upto_seq}"
+        raise BadRecordError(Reason.WRONG_TYPE, detail)
 
 
 def _readable(value: Any, kind: type[Any]) -> Any:
@@ -247,7 +278,7 @@ def _readable(value: Any, kind: type[Any]) -> Any:
 def _explain(raw: dict[str, Any], message: str) -> tuple[Reason, str]:
     """Reason and words for msgspec's message; a required field that is null counts as missing."""
     for field in ("request_id", "ts"):
-        if "ledger" not in raw and raw.get(field) is None:
+        if raw.get(field) is None:
             return Reason.MISSING_FIELD, f"`{field}` is missing"
     if message.startswith("Object missing required field"):
         return Reason.MISSING_FIELD, message
@@ -259,12 +290,20 @@ def _json_type(value: Any) -> str:
     return names.get(type(value), "null")
 
 
+# RFC 3339, and what Arrow's reader takes beside it: a space for the T, seconds or all the time left out.
+_TIME = re.compile(
+    r"\d{4}-\d\d-\d\d(?:[T ]\d\d(?::\d\d(?::\d\d(?:\.\d{1,9})?)?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?\Z", re.ASCII
+)
+
+
 def parse_ts(text: str) -> datetime.datetime:
     """The instant that a record's `ts` names; without an offset it is UTC.
 
     Raises:
-        ValueError: the text is not ISO 8601, or names a time outside the years 1 to 9999.
+        ValueError: the text is not of RFC 3339's form, or names a time outside the years 1 to 9999.
     """
+    if not _TIME.match(text):
+        raise ValueError(f"{text!r} is not a time such as 2026-11-24T08:00:00.123456Z")
     moment = datetime.datetime.fromisoformat(text)
     if moment.tzinfo is None:
         return moment.replace(tzinfo=datetime.UTC)
@@ -317,10 +356,12 @@ def canonical_label(value: Scalar) -> str | None:
         if match[1] is None and match[2] is None:
             return "0" if value == "-0" else value
         number = float(value)
-        return _shortest(number) if math.isfinite(number) else value
-    if isinstance(value, (bool, int)):
-        return str(int(value))
-    return _shortest(float(value)) if math.isfinite(value) else str(float(value))
+        underflow = number == 0 and re.search("[1-9]", value.lower().partition("e")[0])
+        return value if underflow or not math.isfinite(number) else _shortest(number)
+    with contextlib.suppress(TypeError):
+        return str(operator.index(value))  # type: ignore[arg-type]  # bool, int, NumPy's integers
+    number = float(str(value))  # through text: a float32 keeps its own shortest form
+    return _shortest(number) if math.isfinite(number) else str(number)
 
 
 def _shortest(number: float) -> str:

@@ -16,10 +16,11 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from gnomon_capture.errors import SettingsError
+from gnomon_capture.record import MAX_RECORD_BYTES
 
 Frac = Annotated[float, msgspec.Meta(ge=0, le=1)]
 """A share of something, 0 to 1, never percent."""
-PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
+PositiveFloat = Annotated[float, msgspec.Meta(gt=0, le=1e12)]
 PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
 
 T = TypeVar("T", bound="Settings")
@@ -42,6 +43,8 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], path: str) -> T:
     Raises:
         SettingsError: an unknown key, a missing one, or a value of the wrong type or out of its range.
     """
+    if not isinstance(mapping, Mapping):
+        raise SettingsError(path, f"a table is expected here, not {mapping!r:.40}")
     _refuse_unknown(cls, mapping, path)
     try:
         settings = msgspec.convert(dict(mapping), cls)
@@ -84,7 +87,7 @@ def duration_s(text: str, path: str) -> float:
         SettingsError: the text is none.
     """
     match = _DURATION.match(text)
-    if match is None:
+    if match is None or float(match[1]) == 0:
         raise SettingsError(path, f"{text!r} is no duration; write `90s`, `15m`, `24h` or `7d`")
     return float(match[1]) * _SECONDS[match[2]]
 
@@ -94,16 +97,22 @@ class CaptureSettings(Settings, frozen=True, kw_only=True):
 
     Attributes:
         buffer_records: how many requests may wait for the sender; beyond, they are dropped and counted.
+        max_record_bytes: how large one encoded record may be; a larger one is dropped and counted.
         frame_records: how many records a message or a write holds at most.
         frame_bytes: how large a frame may grow; kept below Kafka's default limit for a message.
         linger_s: how long a record waits at most for its frame to fill.
         ledger_every_s: how often the sender writes its counts into the traffic.
         close_timeout_s: how long closing waits for what is buffered; what is left then is counted.
+        segment_bytes: how large a file of the spool grows before it is closed, and so shown to readers.
+        segment_s: how old it grows.
     """
 
     buffer_records: PositiveInt = 100_000
+    max_record_bytes: PositiveInt = MAX_RECORD_BYTES
     frame_records: PositiveInt = 500
     frame_bytes: PositiveInt = 900_000
     linger_s: PositiveFloat = 0.5
     ledger_every_s: PositiveFloat = 5.0
     close_timeout_s: PositiveFloat = 30.0
+    segment_bytes: PositiveInt = 64 << 20
+    segment_s: PositiveFloat = 30.0

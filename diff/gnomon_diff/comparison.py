@@ -2,7 +2,8 @@
 
 A `Comparison` is a closed set of frozen values; whatever prints, plots or judges takes it and nothing else.
 Its JSON form (`comparison.json`, beside the page) is these names and nestings as they stand here, under
-`{"schema": 1, "comparison": …, "verdict": …}`; `json_schema()` describes it.
+`{"schema": 1, "comparison": …, "verdict": …}`; `json_schema()` describes it. Every number is finite. A field
+that is added later has a default, so that older documents still load.
 
 Rates are fractions (0 to 1). Two kinds of figure never mix:
   * a *count over the traffic seen*: `n`, a number of cases and their share; it needs no interval;
@@ -25,9 +26,16 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SegmentKey(Value, frozen=True, kw_only=True):
-    """One value of one feature or attribute; `value` is null where the request had none."""
+    """One value of one feature or attribute.
 
-    feature: str  # "features.carrier", "attributes.region"
+    Attributes:
+        feature: `features.carrier`, `attributes.region`, …
+        kind: `value`; `missing`, requests that had none; `other`, small segments judged together.
+        value: null unless the kind is `value`.
+    """
+
+    feature: str
+    kind: Literal["value", "missing", "other"]
     value: str | None
 
 
@@ -60,6 +68,7 @@ class Subject(Value, frozen=True, kw_only=True):
     primary_digest: str | None
     candidate_version: str
     candidate_digest: str
+    primary_digests: list[str]  # of the primary's model in these rows; more than one is shown
     traffic: str
     log: str
     log_version: int | None  # Delta version of `pairs` that was read; null for an empty log
@@ -77,18 +86,25 @@ class Process(Value, frozen=True, kw_only=True):
     in_dead_letters: int
     removed: int
     pending: int | None
-    missing: int
-    upto_seq: int | None  # of its last ledger; null without any
+    missing: int | None
+    upto_seq: int | None  # of its last ledger; null without any, like the three below
+    seen: int | None
+    not_selected: int | None
+    dropped: dict[str, int] | None
     closed: bool
 
 
 class Balance(Value, frozen=True, kw_only=True):
-    """One line of the accounts; both sides are counted on their own."""
+    """One line of the accounts; both sides are counted on their own.
+
+    `balanced` is null where a side cannot be known, and `reason` says why.
+    """
 
     name: str
-    left: int
-    right: int
-    balanced: bool
+    left: int | None
+    right: int | None
+    balanced: bool | None
+    reason: str | None
 
 
 class Accounts(Value, frozen=True, kw_only=True):
@@ -98,7 +114,8 @@ class Accounts(Value, frozen=True, kw_only=True):
         seen, not_selected: from the ledgers; null without any.
         mirrored: distinct records sent, by the ledgers and what arrived after them.
         pending: in the traffic, not yet read; null when the traffic could not be reached.
-        missing: numbers below a process's last ledger that are nowhere.
+        missing: numbers below a process's last ledger that are nowhere; null when there are such and
+            `pending` is null, since they may be pending.
         paired: rows of this candidate, without duplicates; = predicted + errors.
         rows: rows of this candidate in the log; = paired + duplicates.
         missed_duplicates: duplicates that the flag missed, counted exactly; already out of every figure.
@@ -111,7 +128,7 @@ class Accounts(Value, frozen=True, kw_only=True):
     mirrored: int
     dropped: dict[str, int]
     pending: int | None
-    missing: int
+    missing: int | None
     removed: int
     paired: int
     predicted: int
@@ -130,13 +147,14 @@ class Disagreement(Value, frozen=True, kw_only=True):
     """How often the candidate's answer differs from what users got.
 
     Attributes:
-        n: all pairs without an error on either side.
+        n: all pairs with an answer on both sides: no error, and a label.
         flips: of these, answers that differ.
         rate, low, high: their share; its interval.
         noise_n: requests of the noise sample with all four runs.
         noise: the noise floor, how often the models disagree with themselves:
             mean of (primary ≠ primary_again)/2 + (candidate ≠ candidate_again)/2.
-        skew: P(served ≠ primary) − P(primary ≠ primary_again): features that were not those served.
+        skew: P(served ≠ primary) − P(primary ≠ primary_again): features that were not those served; null
+            where nothing but stand-ins was seen.
         excess: rate − noise − skew, what is judged; with its interval.
     """
 
@@ -164,8 +182,7 @@ class Segment(Value, frozen=True, kw_only=True):
         judged: the policy gates on it.
     """
 
-    feature: str
-    value: str | None
+    key: SegmentKey
     n: int
     share: float
     flips: int
@@ -191,10 +208,14 @@ class Day(Value, frozen=True, kw_only=True):
     Attributes:
         whole: the traffic has been read past the day's end in every partition.
         pairs: rows without duplicates; the base of error rates.
-        rows: of these, without an error on either side; the base of disagreement.
+        rows: of these, with an answer on both sides; the base of disagreement.
         flags: of `rows`, answers that differ.
-        noise_rows: of the noise sample, with all four runs.
-        noise_sum: sum over these of (A≠A' + C≠C')/2 + (S≠A) − (A≠A').
+        noise_rows: of the noise sample, with all four answers. (One with an error is left out: the noise is
+            then understated, which never helps a candidate.)
+        noise_sum: sum over these of f = (A≠A' + C≠C')/2 + (S≠A) − (A≠A'); of a stand-in, whose S is A,
+            f = (A≠A' + C≠C')/2.
+        noise_total: sum over these of f / noise_frac of the row, an estimate of f's sum over all `rows`:
+            what the gate subtracts from `flags`.
         candidate_errors: the candidate failed.
         primary_errors: what users got was an error; without `served`, the primary failed.
         critical_errors: the candidate crashed or hung, twice; a count, not weighted.
@@ -210,6 +231,7 @@ class Day(Value, frozen=True, kw_only=True):
     flags: float
     noise_rows: float
     noise_sum: float
+    noise_total: float
     candidate_errors: float
     primary_errors: float
     critical_errors: int
@@ -325,13 +347,15 @@ class Latency(Value, frozen=True, kw_only=True):
 
     Attributes:
         n: requests that were timed on both sides.
-        pairs_us: (primary, candidate) of the timed requests, in the order of their ids; of more than 5,000,
-            those with the lowest hash of their id.
+        pairs_us: (primary, candidate) of the first 20,000 timed requests by time: a set that only grows, so
+            that a bound on it stays valid under polling.
+        threads: of each host.
         ratio_p95, ratio_low, ratio_high: candidate's p95 over primary's, 95 % interval.
         served_p95_us: what users got; shown apart, never compared.
     """
 
     n: int
+    threads: int | None
     quantiles: list[Quantile]
     pairs_us: list[tuple[int, int]]
     ratio_p95: float | None
@@ -381,7 +405,11 @@ class Correctness(Value, frozen=True, kw_only=True):
 
 
 class Coverage(Value, frozen=True, kw_only=True):
-    """How much of the traffic is in the pairs: `paired / (mirrored + dropped)`, and hours of the week seen."""
+    """How much of the traffic is in the log.
+
+    Attributes:
+        frac: distinct numbered records in the log / (mirrored + dropped); null where nothing is numbered.
+    """
 
     frac: float | None
     hours_of_week: list[list[int]]  # 7 × 24 pairs, Monday first, in the experiment's timezone
@@ -415,7 +443,6 @@ class Comparison(Value, frozen=True, kw_only=True):
     subject: Subject
     accounts: Accounts
     coverage: Coverage
-    noise_frac: float
     disagreement: Disagreement
     flips: list[Flip]
     segments: list[Segment]
@@ -428,7 +455,6 @@ class Comparison(Value, frozen=True, kw_only=True):
     correctness: Correctness | None
     examples: list[Example]
     queries: list[Query]
-    threads: int
     gnomon_version: str
     generated_at: datetime.datetime
 
@@ -477,7 +503,7 @@ class Verdict(Value, frozen=True, kw_only=True):
         next_look: whole days of the next look for PROMOTE; null after the last.
         days: whole days there are.
         expired: the last look is over and did not promote.
-        promote_digests: candidate, primary and policy digests that a PROMOTE was given for.
+        candidate_digest, primary_digest, policy_digest: what it was given for, and nothing else.
         valid_until: when a PROMOTE expires.
         not_judged: criteria of the defaults that this experiment cannot measure, and why.
         notes: what a reader must know (the policy changed after the first look, advisory, …).
@@ -531,4 +557,4 @@ class _SchemaOnly(msgspec.Struct):
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of `comparison.json`, made from these classes."""
-    return msgspec.json.schema(Document)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Document)}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from gnomon_capture.errors import SettingsError
 from gnomon_capture.settings import Frac, PositiveInt, Settings, duration_s
 
 Alpha = Annotated[float, msgspec.Meta(gt=0, lt=0.5)]
-Increase = Annotated[float, msgspec.Meta(ge=0)]
+Increase = Annotated[float, msgspec.Meta(ge=0, le=1000)]
 
 
 class Excess(Settings, frozen=True, kw_only=True):
@@ -42,8 +42,8 @@ class ErrorRate(Settings, frozen=True, kw_only=True):
 class LatencyP95(Settings, frozen=True, kw_only=True):
     """The most that the p95 of latency may rise over the primary's, or may be in milliseconds."""
 
-    max_increase_rel: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    max_ms: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    max_increase_rel: Annotated[float, msgspec.Meta(gt=0, le=1000)] | None = None
+    max_ms: Annotated[float, msgspec.Meta(gt=0, le=1e9)] | None = None
 
     def check(self, path: str) -> None:
         if (self.max_increase_rel is None) == (self.max_ms is None):
@@ -85,12 +85,12 @@ class Segments(Settings, frozen=True, kw_only=True):
     """Which segments are judged, and their limits.
 
     Attributes:
-        by: `features.<name>` or `attributes.<name>`.
+        by: `features.<name>` or `attributes.<name>`; default: every attribute with at most 50 values.
         min_segment_frac: smaller segments are judged together, as `other`.
         disagreement: default: the criterion's own limit.
     """
 
-    by: tuple[Annotated[str, msgspec.Meta(pattern=r"^(features|attributes)\.")], ...] = ()
+    by: tuple[Annotated[str, msgspec.Meta(pattern=r"^(features|attributes)\..")], ...] | None = None
     min_segment_frac: Frac = 0.01
     disagreement: Excess | None = None
 
@@ -152,13 +152,8 @@ class Policy(Settings, frozen=True, kw_only=True):
                 f"{path}.looks_days",
                 "fewer than 7 whole days can never show a candidate to be within a limit",
             )
-        if self.segments.disagreement is not None and not self.segments.by:
+        if self.segments.disagreement is not None and self.segments.by == ():
             raise SettingsError(f"{path}.segments.by", "name the segments that the limit is for")
-
-    @property
-    def digest(self) -> str:
-        """sha256 of the policy in canonical form; a verdict is for this policy alone."""
-        return "sha256:" + hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
 
 
 def default_policy(*, has_primary_model: bool) -> Policy:
@@ -196,3 +191,34 @@ class LabelSettings(Settings, frozen=True, kw_only=True):
     def deadline_s(self) -> float:
         """The deadline in seconds."""
         return duration_s(self.deadline, "labels.deadline")
+
+
+def policy_rules(policy: Policy, labels: LabelSettings) -> dict[str, Any]:
+    """The rules that a verdict follows, in canonical form.
+
+    What stands at its default is left out, so that a later gnomon with more settings has the same rules.
+    """
+    return {"policy": 1, "gate": _chosen(policy), "labels": _chosen(labels)}
+
+
+def policy_digest(policy: Policy, labels: LabelSettings) -> str:
+    """sha256 of the rules; a verdict is for these alone."""
+    rules = policy_rules(policy, labels)
+    return "sha256:" + hashlib.sha256(msgspec.json.encode(rules, order="sorted")).hexdigest()
+
+
+def _chosen(settings: Settings) -> dict[str, Any]:
+    """The settings that are not at their default, nested ones likewise; durations in seconds."""
+    chosen: dict[str, Any] = {}
+    for field in msgspec.structs.fields(settings):
+        value = getattr(settings, field.name)
+        if value == field.default:
+            continue
+        if isinstance(value, Settings):
+            value = _chosen(value)
+        elif field.name in ("valid_for", "deadline"):
+            value = duration_s(value, field.name)
+        elif isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        chosen[field.encode_name] = value
+    return chosen

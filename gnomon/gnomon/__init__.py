@@ -1,0 +1,34 @@
+"""Shadow-mode traffic replay and diff for machine-learning models.
+
+Importing this loads nothing heavy, so that a serving process can; each name is fetched when it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gnomon_capture import Mirror
+    from gnomon_diff import compare, judge, open_log
+
+__version__ = _version("gnomon")
+
+_HOMES = {
+    "Mirror": "gnomon_capture",
+    "compare": "gnomon_diff",
+    "judge": "gnomon_diff",
+    "open_log": "gnomon_diff",
+}
+
+__all__ = ["Mirror", "__version__", "compare", "judge", "open_log"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gnomon' has no attribute {name!r}")
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as exc:
+        raise ImportError(f"gnomon.{name} needs {exc.name}: pip install 'gnomon[service]'") from exc

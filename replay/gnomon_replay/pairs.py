@@ -3,7 +3,12 @@
 `<log>/<experiment>/` holds Delta tables: `pairs/` (one row per request and candidate, partitioned by day),
 `dead_letters/`, `ledger/` and `labels/`. Their schemas stand here, are versioned, and are never inferred
 from a batch. Only two columns vary: `features` and `attributes` have the fields of the experiment, learnt
-or declared; a struct that has no field yet is left out, since Parquet refuses empty structs.
+or declared; a struct that has no field yet is left out, since Parquet refuses empty structs. Delta's names ignore case:
+the first spelling of a feature or attribute wins, and a record with another is a dead letter. A batch has
+exactly the table's types before it is written: Delta's schema merge is no type guard.
+
+A row whose `served` is null is a *stand-in*: users' answer was not seen, so `primary` was run and stands
+for it. An answer without a label is no answer: it is in no figure about labels.
 
 `pairs` is the truth about progress: its commits carry the positions up to which the traffic was read.
 """
@@ -34,13 +39,14 @@ OUTPUT = pa.struct(
 
 SOURCE = pa.struct(
     [
-        ("topic", pa.string()),  # Kafka's topic; for a spool its address
+        ("name", pa.string()),  # the traffic's: `kafka:<cluster id>:<topic>` or `spool:<experiment>`
+        ("topic", pa.string()),  # Kafka's topic; null for a spool
         ("partition", pa.string()),  # Kafka's partition; for a spool the capturing process
         ("offset", pa.int64()),  # of the message; for a spool the number of the line
         ("line", pa.int32()),  # within the message; for a spool 0
     ]
 )
-"""Where a line of the traffic stood. It names one line for ever."""
+"""Where a line of the traffic stood. It names one line for ever: addresses change, names do not."""
 
 ORIGIN = pa.struct([("process", pa.string()), ("seq", pa.int64())])
 
@@ -85,7 +91,10 @@ def pairs_schema(features: pa.StructType, attributes: pa.StructType) -> pa.Schem
         *(pa.field(name, OUTPUT) for name in ANSWERS),
         pa.field("source", SOURCE),
         pa.field("origin", ORIGIN),
+        pa.field("primary_digest", pa.string()),  # of the primary's model, run out of band
         pa.field("candidate_digest", pa.string()),
+        pa.field("noise_frac", pa.float64()),  # the probability with which this row was drawn for noise
+        pa.field("threads", pa.int32()),  # of each host
         pa.field("duplicate", pa.bool_()),  # its request_id stood earlier in the same partition
         pa.field("replayed_at", TIMESTAMP),
         pa.field("schema_version", pa.int32()),
@@ -98,11 +107,13 @@ DEAD_LETTERS = pa.schema(
         pa.field("source", SOURCE),
         pa.field("origin", ORIGIN),
         pa.field("request_id", pa.string()),
+        pa.field("key", pa.string()),
         pa.field("reason", pa.string()),  # gnomon_capture.record.Reason
         pa.field("detail", pa.string()),
         pa.field("bytes", pa.binary()),  # the line, at most its first 64 KiB
         pa.field("day", pa.date32()),  # of reading: the line may have no readable time
         pa.field("read_at", TIMESTAMP),
+        pa.field("schema_version", pa.int32()),
     ]
 )
 
@@ -119,6 +130,7 @@ LEDGER = pa.schema(
         pa.field("closed", pa.bool_()),
         # Rows that `forget` and retention write instead: the inclusive range of seq that they took.
         pa.field("removed", pa.struct([("from_seq", pa.int64()), ("to_seq", pa.int64())])),
+        pa.field("schema_version", pa.int32()),
     ]
 )
 
@@ -128,11 +140,13 @@ LABELS = pa.schema(
         pa.field("label", pa.string()),  # in canonical form
         pa.field("value", pa.float64()),  # regression
         pa.field("labelled_at", TIMESTAMP),
-        pa.field("loaded_at", TIMESTAMP),  # later rows correct earlier ones
+        pa.field("loaded_at", TIMESTAMP),  # of the file, one time for all of it
+        pa.field("row", pa.int64()),  # in the file; the latest (loaded_at, row) of a request counts
+        pa.field("schema_version", pa.int32()),
     ]
 )
 
-PARTITION_BY = {"pairs": ["day"]}
+PARTITION_BY = {"pairs": ["day"], "dead_letters": ["day"]}
 
 
 def struct_of(fields: Iterable[tuple[str, pa.DataType]]) -> pa.StructType:

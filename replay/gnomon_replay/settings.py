@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zoneinfo
 from typing import Annotated, Literal
 
 import msgspec
@@ -37,6 +38,14 @@ class Experiment(Settings, frozen=True, kw_only=True):
             raise SettingsError(
                 f"{path}.name", f"{self.name!r} is no name: letters, digits, `.`, `_` and `-`, no `.` first"
             )
+        if self.positive_label in ("", "nan"):
+            raise SettingsError(f"{path}.positive", "name the label whose probability is the score")
+        try:
+            zoneinfo.ZoneInfo(self.timezone)
+        except (ValueError, OSError) as exc:
+            raise SettingsError(
+                f"{path}.timezone", f"{self.timezone!r} is no time zone; write one such as America/New_York"
+            ) from exc
 
     @property
     def positive_label(self) -> str:

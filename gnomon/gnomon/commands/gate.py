@@ -1,0 +1,46 @@
+"""May the candidate go near users? Prints the criteria, and answers by its exit status.
+
+0 promote, 1 reject, 3 hold (not enough evidence yet), 4 invalid (the data cannot carry a verdict) or it
+could not be measured, 2 usage or configuration. Ask as often as you like: the verdict stays valid.
+
+example:
+  gnomon gate && deploy candidate
+  gnomon gate --json | jq .reason
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from gnomon.commands import options
+from gnomon.exits import DONE, INVALID, OF_VERDICT
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_config(parser)
+    options.add_candidate(parser)
+    options.add_json(parser, "the verdict")
+    parser.add_argument(
+        "--advisory",
+        action="store_true",
+        help="print the verdict and exit 0 (2 and 4 stay): the pipeline goes on",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    import msgspec
+
+    from gnomon.shadow import compare_and_judge, print_verdict, record_decision
+
+    config = options.config_of(arguments)
+    judged = compare_and_judge(
+        config, config.candidate(arguments.candidate), examples=0, advisory=arguments.advisory
+    )
+    record_decision(config, judged)
+    if arguments.json:
+        sys.stdout.buffer.write(msgspec.json.encode(judged.verdict) + b"\n")
+    else:
+        print_verdict(judged)
+    status = OF_VERDICT[judged.verdict.verdict]
+    return DONE if arguments.advisory and status != INVALID else status

@@ -1,0 +1,40 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gnomon.config import Config
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """`--config FILE`."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        default=os.environ.get("GNOMON_CONFIG", "gnomon.toml"),
+        help="the experiment's configuration (default: gnomon.toml; environment: GNOMON_CONFIG)",
+    )
+
+
+def add_candidate(parser: argparse.ArgumentParser) -> None:
+    """`--candidate VERSION`."""
+    parser.add_argument(
+        "--candidate", metavar="VERSION", help="which [[candidate]], where the configuration has several"
+    )
+
+
+def add_json(parser: argparse.ArgumentParser, what: str) -> None:
+    """`--json`."""
+    parser.add_argument("--json", action="store_true", help=f"print {what} as JSON on stdout")
+
+
+def config_of(arguments: argparse.Namespace) -> Config:
+    """The configuration that `--config` names."""
+    from gnomon.config import load
+
+    return load(Path(arguments.config))

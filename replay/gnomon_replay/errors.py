@@ -1,0 +1,55 @@
+"""What can go wrong in replay; the base classes stand in `gnomon_capture.errors`.
+
+UsageError
+└── ModelError            a model file that is none, a feature it needs and the traffic has not
+UnavailableError
+├── LogError              the log is locked, torn, full, or of a later version
+└── FencedError           another worker moved the position that this one reads from
+"""
+
+from __future__ import annotations
+
+from gnomon_capture.errors import UnavailableError, UsageError
+
+
+class ModelError(UsageError):
+    """A model cannot be loaded or asked.
+
+    Attributes:
+        version: the model's version, as configured.
+    """
+
+    def __init__(self, version: str, message: str) -> None:
+        super().__init__(f"model {version}: {message}")
+        self.version = version
+
+
+class LogError(UnavailableError):
+    """The log cannot be read or written.
+
+    Attributes:
+        path: the table's folder.
+    """
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class FencedError(UnavailableError):
+    """The log's position is not where this worker's reading began: somebody else wrote these pairs.
+
+    Attributes:
+        partition: of the traffic.
+        expected: where this worker began to read; None for the experiment's start.
+        found: where the log stands.
+    """
+
+    def __init__(self, partition: str, expected: int | None, found: int | None) -> None:
+        super().__init__(
+            f"another worker writes to this log: partition {partition} stands at {found}, not at {expected}. "
+            "Nothing was written twice. Stop the other worker, or give each its own partitions."
+        )
+        self.partition = partition
+        self.expected = expected
+        self.found = found
