@@ -50,7 +50,7 @@ def own_broker() -> Iterator[Broker]:
 @pytest.fixture
 def new_topic(bootstrap: str) -> Iterator[Callable[..., str]]:
     """Makes topics that nobody else uses: `new_topic(partitions=3)` returns the name of one."""
-    names = []
+    names: list[str] = []
 
     def make(partitions: int = 1) -> str:
         name = f"gnomon-test-{uuid.uuid4().hex}"

@@ -65,7 +65,7 @@ if [ ${#missing[@]} -gt 0 ] && command -v apt-get >/dev/null && [ "$(id -u)" = 0
     say "installing ${packages[*]}"
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq </dev/null >/dev/null
-    apt-get install -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "${packages[@]}" </dev/null >/dev/null
+    apt-get install -qq --no-install-recommends -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "${packages[@]}" </dev/null >/dev/null
 fi
 
 status=0

@@ -35,6 +35,7 @@ class KafkaSource:
 
     def __init__(self, address: str, group: str | None) -> None:
         self._address = address
+        self._group = group
         where = kafka_address(address)
         self._topic = where.topic
         with translated(address):
@@ -59,7 +60,11 @@ class KafkaSource:
     def start(self, keeper: Keeper) -> None:
         listener = _Listener(self._consumer, keeper)
         with translated(self._address):
-            self._consumer.subscribe(topics=[self._topic], listener=listener)
+            if self._group is not None:
+                self._consumer.subscribe(topics=[self._topic], listener=listener)
+            else:
+                self._consumer.assign(self._partitions())
+                listener.on_partitions_assigned(self._partitions())
 
     def read(self, timeout_s: float) -> list[Frame]:
         with translated(self._address):
@@ -71,14 +76,6 @@ class KafkaSource:
         for name, position in positions.items():
             if name in owned:
                 _seek(self._consumer, owned[name], position)
-
-    def assign(self, positions: Mapping[str, int | None]) -> None:
-        """Reads these partitions from these positions, outside any group."""
-        parts = {name: TopicPartition(self._topic, int(name)) for name in positions}
-        with translated(self._address):
-            self._consumer.assign(list(parts.values()))
-            for name, position in positions.items():
-                _seek(self._consumer, parts[name], position)
 
     def ends(self) -> dict[str, int]:
         with translated(self._address):

@@ -10,7 +10,6 @@ python tests/kafka/broker.py run -- gnomon demo --kafka    # CMD finds the broke
 from __future__ import annotations
 
 import argparse
-import base64
 import contextlib
 import fcntl
 import os
@@ -181,7 +180,7 @@ class Broker:
         )
         ports = {"port": self._port, "controller_port": self._controller_port}
         self._properties.write_text(PROPERTIES.format(host=HOST, folder=self.folder, **ports))
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        cluster_id = uuid.uuid4().hex[:22]  # as long as Kafka's own, and never with a leading "-"
         storage_tool = [*java, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", self._properties]
         if self._spawn(storage_tool).wait():
             raise BrokerError(f"Kafka could not format its storage; the end of its log:\n{self._tail()}")
