@@ -153,10 +153,9 @@ def _check_measurable(policy: Policy, has_model: bool, replay: ReplaySettings) -
         raise SettingsError(
             "replay.noise_frac", "at 0 there is no noise sample, so disagreement can never pass"
         )
-    latency = policy.latency_p95
-    if latency is not None and latency.max_increase_rel is not None and not has_model:
+    if policy.latency_p95 is not None and not has_model:
         raise SettingsError(
-            "gate.latency_p95", "without a primary `model` there is nothing to compare with; set max_ms"
+            "gate.latency_p95", "without a primary `model` there is nothing to compare with; leave it out"
         )
 
 

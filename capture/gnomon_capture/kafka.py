@@ -1,0 +1,257 @@
+"""Kafka as a transport, and Kafka's errors in gnomon's words. Imported only when a Kafka address is used."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+import kafka.errors
+from kafka import KafkaProducer
+from kafka.partitioner.default import murmur2
+
+from gnomon_capture.address import KafkaAddress
+from gnomon_capture.errors import TrafficError, UsageError
+from gnomon_capture.frames import Frame
+from gnomon_capture.record import CONTENT_TYPE_HEADER, CONTENT_TYPE_NDJSON
+from gnomon_capture.settings import CaptureSettings
+
+_log = logging.getLogger("gnomon_capture")
+
+_PATIENCE_MS = 5_000  # for the first broker to answer, and for the topic's partitions
+_RECONNECT_MS = 2_000  # the client's default would leave a broker that is back alone for half a minute
+_ABANDON_S = 1.0
+_HEADERS = [(CONTENT_TYPE_HEADER, CONTENT_TYPE_NDJSON.encode())]
+_OURS = frozenset(
+    {"bootstrap_servers", "client_id", "key_serializer", "value_serializer", "transactional_id"}
+)
+
+_TOO_LARGE = (kafka.errors.MessageSizeTooLargeError, kafka.errors.RecordListTooLargeError)
+_CONFIGURATION = (kafka.errors.KafkaConfigurationError, kafka.errors.IllegalArgumentError)
+
+_REACHABLE = "is a broker running there, and can it be reached from here?"
+_CREDENTIALS = "check security_protocol, sasl_mechanism and the credentials"
+_NEWER = "Kafka 2.1 or newer is needed"
+_BROKER_LOG = "the broker's log may say more"
+
+# The nearest class in an error's line of ancestors says what to do.
+ADVICE: Mapping[type[Exception], str] = {
+    kafka.errors.RetriableError: _REACHABLE,
+    kafka.errors.BrokerNotAvailableError: _REACHABLE,
+    kafka.errors.UnknownBrokerIdError: _REACHABLE,
+    kafka.errors.UnknownTopicOrPartitionError: "create the topic, or correct the address",
+    kafka.errors.InvalidTopicError: "correct the topic in the address",
+    kafka.errors.AuthorizationError: "give this user the rights that it lacks",
+    kafka.errors.SaslAuthenticationFailedError: _CREDENTIALS,
+    kafka.errors.UnsupportedSaslMechanismError: _CREDENTIALS,
+    kafka.errors.IllegalSaslStateError: _CREDENTIALS,
+    kafka.errors.SecurityDisabledError: _CREDENTIALS,
+    kafka.errors.KafkaProtocolError: "is that the port of a Kafka broker, and security_protocol the one it speaks?",
+    kafka.errors.MessageSizeTooLargeError: "raise the topic's max.message.bytes, or lower frame_bytes",
+    kafka.errors.RecordListTooLargeError: "raise the topic's max.message.bytes, or lower frame_bytes",
+    kafka.errors.UnsupportedVersionError: _NEWER,
+    kafka.errors.UnrecognizedBrokerVersion: _NEWER,
+    kafka.errors.UnsupportedCodecError: "install what reads it: pip install zstandard",
+    kafka.errors.QuotaViolationError: "raise this client's quota",
+    kafka.errors.NoOffsetForPartitionError: "name the offset to begin with",
+    kafka.errors.LogTruncationError: "the broker lost messages that were read; begin a new experiment",
+    kafka.errors.CommitFailedError: "another worker has taken over; nothing is lost",
+    kafka.errors.KafkaConfigurationError: "correct the Kafka settings",
+    kafka.errors.IllegalArgumentError: "correct the Kafka settings",
+    kafka.errors.IllegalStateError: "the connection was closed; it is opened again",
+    kafka.errors.TransactionAbortedError: "it is sent again",
+    kafka.errors.BrokerResponseError: _BROKER_LOG,
+}
+
+
+@contextlib.contextmanager
+def kafka_errors(address: object) -> Iterator[None]:
+    """Kafka's errors as TrafficError, or as UsageError where the settings are to blame; for writing and reading."""
+    try:
+        yield
+    except kafka.errors.KafkaError as exc:
+        raise _translated(address, exc) from exc
+
+
+def _translated(address: object, exc: BaseException) -> TrafficError | UsageError:
+    advice = next((ADVICE[kind] for kind in type(exc).__mro__ if kind in ADVICE), _BROKER_LOG)
+    text = f"{address}: {exc}; {advice}"
+    return UsageError(text) if isinstance(exc, _CONFIGURATION) else TrafficError(str(address), text)
+
+
+class KafkaTransport:
+    """Sends frames as messages, one partition each, acknowledged by all replicas.
+
+    The client retries for ever, in order and without duplicates (it is idempotent), so an outage shows as
+    missing acknowledgements, not as errors. It may only be used from one thread at a time.
+
+    Args:
+        options: further settings of kafka-python's producer, such as `security_protocol`.
+
+    Raises:
+        UsageError: an option is unknown, or is gnomon's own.
+    """
+
+    def __init__(
+        self, address: KafkaAddress, process: str, settings: CaptureSettings, options: Mapping[str, Any]
+    ) -> None:
+        for name in options:
+            if name in _OURS or name not in KafkaProducer.DEFAULT_CONFIG:
+                known = "is set by gnomon" if name in _OURS else "is no setting of kafka-python's producer"
+                raise UsageError(f"kafka={{{name!r}: …}} {known}; leave it out")
+        self._address = address
+        self._process = process
+        self._config = {
+            "acks": "all",
+            "enable_idempotence": True,
+            "compression_type": "zstd",
+            "delivery_timeout_ms": float("inf"),  # an outage must not cost the order of a key's records
+            "max_request_size": 2
+            * (settings.frame_bytes + settings.max_record_bytes),  # the broker has the say
+            "allow_auto_create_topics": False,
+            "bootstrap_timeout_ms": _PATIENCE_MS,
+            "max_block_ms": _PATIENCE_MS,
+            "metrics_enabled": False,
+            "reconnect_backoff_max_ms": _RECONNECT_MS,
+            **options,
+            "bootstrap_servers": list(address.servers),
+            "client_id": f"{_THREADS}{process}",
+        }
+        self._producer: _Producer | None = None
+        self._in_flight: list[tuple[Frame, Any]] = []
+        self.partitions = 0
+        self.ledger_partition = 0
+
+    def partition_of(self, key: str) -> int:
+        """Where every Kafka client puts this key."""
+        return _hash(key) % self.partitions
+
+    def open(self) -> None:
+        """Connects, and looks for the topic.
+
+        Raises:
+            TrafficError: no broker answers, or it has no such topic.
+            UsageError: kafka-python does not take the settings.
+        """
+        with _quiet(), kafka_errors(self._address):
+            try:
+                producer = _Producer(**self._config)
+            except (ValueError, TypeError, OSError, RuntimeError, AssertionError) as exc:
+                raise UsageError(f"{self._address}: {exc}; correct the Kafka settings") from exc
+            try:
+                count = len(producer.partitions_for(self._address.topic))
+            except kafka.errors.KafkaError as exc:
+                producer.abandon()
+                if not isinstance(exc, kafka.errors.KafkaTimeoutError):
+                    raise
+                # A broker has answered, so it is not the broker that is missing.
+                text = f"the broker has no topic {self._address.topic!r}; create it, or correct the address"
+                raise TrafficError(str(self._address), f"{self._address}: {text}") from exc
+        if not self.partitions:
+            self.ledger_partition = _hash(self._process) % count
+        self.partitions = count
+        self._producer = producer
+
+    def send(self, frame: Frame) -> None:
+        """Hands a frame to the client."""
+        with kafka_errors(self._address):
+            future = self._client.send(
+                self._address.topic, value=frame.data, partition=frame.partition, headers=_HEADERS
+            )
+        self._in_flight.append((frame, future))
+
+    def collect(self) -> tuple[list[Frame], list[Frame]]:
+        """The frames that all replicas have, and those that are too large for the topic.
+
+        Raises:
+            TrafficError: the client has given one up for another reason. It may be there all the same.
+        """
+        acknowledged, refused, failed, open_ = [], [], [], []
+        for frame, future in self._in_flight:
+            if not future.is_done:
+                open_.append((frame, future))
+            elif future.succeeded():
+                acknowledged.append(frame)
+            elif isinstance(future.exception, _TOO_LARGE):
+                refused.append(frame)
+            else:
+                failed.append((frame, future))
+        self._in_flight = failed + open_
+        if failed and not acknowledged and not refused:  # what is known is told first
+            [(_, future), *_] = failed
+            raise _translated(self._address, future.exception) from future.exception
+        if acknowledged:
+            self._count_partitions()
+        return acknowledged, refused
+
+    def abandon(self) -> None:
+        """Ends the client without waiting."""
+        self._in_flight.clear()
+        if self._producer is not None:
+            self._producer.abandon()
+            self._producer = None
+
+    def close(self, timeout_s: float) -> None:
+        """Ends the client; waits for what is under way if there is time."""
+        if self._producer is not None and not self._in_flight:
+            with kafka_errors(self._address):
+                self._producer.close(timeout=timeout_s)
+        else:
+            self.abandon()
+
+    @property
+    def _client(self) -> KafkaProducer:
+        if self._producer is None:
+            raise TrafficError(str(self._address), f"{self._address} is not open")
+        return self._producer
+
+    def _count_partitions(self) -> None:
+        """Topics grow; like every client, this one then spreads keys anew."""
+        with kafka_errors(self._address):
+            self.partitions = len(self._client.partitions_for(self._address.topic))
+
+
+class _Producer(KafkaProducer):  # type: ignore[misc]
+    """kafka-python's producer, ended by its owner alone."""
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__(**config)
+        self._unregister_cleanup()  # it would run before the mirror's own at exit, and cut it short
+
+    def abandon(self) -> None:
+        """Ends it at once. `close` would wait for every message first, and raise if that takes too long."""
+        self._sender.force_close()
+        with contextlib.suppress(kafka.errors.KafkaError):
+            self.close(timeout=_ABANDON_S)
+
+
+@lru_cache(maxsize=1 << 16)  # kafka-python's is pure Python, and keys come again
+def _hash(key: str) -> int:
+    return int(murmur2(key.encode())) & 0x7FFFFFFF
+
+
+# kafka-python logs several lines a second while a broker is away; the mirror logs one, and the reason in it.
+_THREADS = "gnomon-"
+_here = threading.local()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps kafka-python's log lines of this thread back."""
+    _here.quiet = True
+    try:
+        yield
+    finally:
+        _here.quiet = False
+
+
+def _is_wanted(record: logging.LogRecord) -> bool:
+    ours = getattr(_here, "quiet", False) or (record.threadName or "").startswith(_THREADS)
+    return not ours or _log.isEnabledFor(logging.DEBUG)
+
+
+for _name in [name for name in logging.root.manager.loggerDict if name.startswith("kafka.")]:
+    logging.getLogger(_name).addFilter(_is_wanted)

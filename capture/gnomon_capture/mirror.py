@@ -1,0 +1,227 @@
+"""The mirror: what a serving application holds, and calls once a request."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import logging
+import os
+import re
+import socket
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from gnomon_capture.address import parse_address
+from gnomon_capture.errors import UsageError
+from gnomon_capture.handoff import Dropped, Handoff
+from gnomon_capture.record import PROCESS_PATTERN, Served
+from gnomon_capture.sender import Sender
+from gnomon_capture.settings import CaptureSettings, from_mapping
+from gnomon_capture.transport import make_transport
+
+_log = logging.getLogger("gnomon_capture")
+_DEFAULTS = CaptureSettings()
+_time_ns = time.time_ns
+
+
+class MirrorStats(msgspec.Struct, frozen=True, kw_only=True):
+    """What a mirror has done so far.
+
+    The first counts are the ledger's: `seen = not_selected + mirrored + sum(dropped)`.
+
+    Attributes:
+        mirrored: how many requests have a number, and so are on their way or in the traffic.
+        waiting: how many more wait in the buffer, in none of the counts yet.
+        unacknowledged: how many of the mirrored the traffic's transport has not acknowledged yet.
+        refused: how many of the mirrored it refused for good, as too large.
+        away: whether it is away.
+    """
+
+    process: str
+    seen: int
+    mirrored: int
+    not_selected: int
+    dropped: dict[str, int]
+    waiting: int
+    unacknowledged: int
+    refused: int
+    away: bool
+
+
+class Mirror:
+    """Mirrors the requests of a serving process. Any number of threads may share one.
+
+    `record` takes about a microsecond and never waits; everything else happens on a background thread. The
+    traffic being away, or full, never reaches the serving code: requests wait, and beyond the bound they are
+    dropped and counted. Close it when the process ends, or use it as a context manager; at the interpreter's
+    exit that is done for you.
+
+    >>> with Mirror("spool:traffic", service="arrival-delay") as mirror:  # doctest: +SKIP
+    ...     mirror.record({"carrier": "UA", "dep_delay": 2.0}, served={"label": "late", "score": 0.83})
+
+    Args:
+        to: `kafka://host:9092/topic` (more hosts after commas) or `spool:folder`.
+        service: what the records name as theirs.
+        process: this capturing process's name in the accounts, of letters, digits, `.`, `_` and `-`; no two may
+            share one, ever. By default host, process id and start.
+        kafka: further settings of kafka-python's producer, such as `security_protocol`.
+        require: open the traffic now, and raise if that fails; else it is opened in the background, and a
+            failure is logged.
+
+    Raises:
+        UsageError: the address, a setting or the process's name is not what it should be.
+        TrafficError: `require` was given, and the traffic cannot be written.
+    """
+
+    def __init__(
+        self,
+        to: str,
+        *,
+        service: str | None = None,
+        settings: CaptureSettings = _DEFAULTS,
+        process: str | None = None,
+        kafka: Mapping[str, Any] | None = None,
+        require: bool = False,
+    ) -> None:
+        settings = from_mapping(CaptureSettings, msgspec.structs.asdict(settings), "capture")
+        process = _process_name() if process is None else process
+        if not re.match(PROCESS_PATTERN, process):
+            raise UsageError(f"{process!r} cannot name a process; use letters, digits, `.`, `_` and `-`")
+        self.process = process
+        self._told = False
+        self._close_timeout_s = settings.close_timeout_s
+        self._handoff = Handoff(settings.buffer_records)
+        self._waiting = self._handoff.waiting
+        self._name = str(parse_address(to))
+        transport = make_transport(to, process, settings, kafka)
+        self._sender = Sender(self._handoff, transport, self._name, process, service, settings)
+        if require:
+            self._sender.delivery.open()
+        self._sender.start()
+        atexit.register(self.close)
+
+    def record(
+        self,
+        features: Mapping[str, Any] | None = None,
+        *,
+        payload: Any = None,
+        served: Served | Mapping[str, Any] | None = None,
+        key: str | None = None,
+        attributes: Mapping[str, str | None] | None = None,
+        request_id: str | None = None,
+        ts: int | str | datetime | None = None,
+    ) -> None:
+        """Mirrors one request. Never raises, never waits.
+
+        What is passed is copied, one level deep: nested values must not change afterwards.
+
+        Args:
+            features: flat scalars by name; or
+            payload: any JSON. One of the two is needed.
+            served: what the user got: a `Served`, or a mapping with its fields.
+            key: what makes requests depend on each other, a user or a device.
+            attributes: what the comparison may be split by, beside the features.
+            request_id: your own id, to join labels to later; else one is made.
+            ts: when it was served: an aware datetime, ISO 8601, or nanoseconds since 1970; now, if left out.
+        """
+        try:
+            waiting = self._waiting
+            if len(waiting) >= self._handoff.bound:
+                self._refuse()
+                return
+            waiting.append(
+                (
+                    _time_ns() if ts is None else ts,
+                    None if features is None else {**features},
+                    None if payload is None else _copied(payload),
+                    # `isinstance` of a msgspec class costs as much as the copy
+                    served if served is None or served.__class__ is Served else {**served},  # type: ignore[dict-item]
+                    key,
+                    None if attributes is None else {**attributes},
+                    request_id,
+                )
+            )
+        except Exception as exc:  # noqa: BLE001 - whatever the caller's objects raise, it is not the caller's concern
+            self._handoff.complaint = exc.with_traceback(None)
+            self._handoff.unencodable.add()
+
+    def stats(self) -> MirrorStats:
+        """The counts so far."""
+        delivery = self._sender.delivery
+        settled = delivery.acknowledged + delivery.refused  # read first: it can only fall behind
+        ledger = self._sender.ledger()
+        return MirrorStats(
+            process=self.process,
+            seen=ledger.seen,
+            mirrored=ledger.mirrored,
+            not_selected=ledger.not_selected,
+            dropped=ledger.dropped,
+            waiting=len(self._waiting),
+            unacknowledged=ledger.mirrored - settled,
+            refused=delivery.refused,
+            away=delivery.away,
+        )
+
+    def close(self, timeout_s: float | None = None) -> None:
+        """Sends what waits and the closing ledger, and counts what could not be sent within the time.
+
+        May be called again, and from any thread. Requests recorded afterwards are counted as dropped.
+
+        Args:
+            timeout_s: by default `close_timeout_s` of the settings.
+        """
+        self._handoff.close()
+        self._sender.close(self._close_timeout_s if timeout_s is None else timeout_s)
+        atexit.unregister(self.close)
+        stats = self.stats()
+        unsent = stats.waiting + stats.dropped.get(Dropped.UNSENT, 0)
+        if (unsent or stats.unacknowledged) and not self._told:
+            self._told = True
+            _log.warning(
+                "mirroring to %s ended: %d requests could not be sent, %d were sent and not acknowledged",
+                self._name,
+                unsent,
+                stats.unacknowledged,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _refuse(self) -> None:
+        (self._handoff.late if self._handoff.closed else self._handoff.full).add()
+
+
+def check_transport(to: str, *, kafka: Mapping[str, Any] | None = None) -> None:
+    """Makes sure that traffic could be written to an address now.
+
+    Raises:
+        UsageError: the address or a Kafka setting is not what it should be.
+        TrafficError: no broker answers, the topic is not there, or the folder cannot be written.
+    """
+    transport = make_transport(to, _process_name(), _DEFAULTS, kafka)
+    transport.open()
+    transport.close(0)
+
+
+def _copied(payload: Any) -> Any:
+    return payload.copy() if isinstance(payload, (dict, list)) else payload
+
+
+_named = itertools.count()
+
+
+def _process_name() -> str:
+    """Host, process id and start; from the second in one process on with a number behind it."""
+    host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:64] or "host"
+    number = next(_named)
+    return f"{host}.{os.getpid()}.{int(time.time())}" + (f".{number}" if number else "")

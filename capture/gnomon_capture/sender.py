@@ -1,0 +1,211 @@
+"""The background thread of a mirror: takes, numbers, frames, and keeps the ledger."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+
+from gnomon_capture.delivery import Delivery
+from gnomon_capture.encoder import Encoder, as_text
+from gnomon_capture.frames import Frame, OpenFrames
+from gnomon_capture.handoff import Dropped, Handoff, Waiting
+from gnomon_capture.record import Ledger, encode_lines, format_ts
+from gnomon_capture.settings import CaptureSettings
+from gnomon_capture.transport import Transport
+
+_log = logging.getLogger("gnomon_capture")
+
+# A slice holds the interpreter's lock for as long as it is encoded, so slices are short unless there is backlog.
+_SLICE_RECORDS = 50
+_LONGEST_SLICE_RECORDS = 500
+_BACKLOG_SLICES = 20
+_SHORTEST_PAUSE_S = 0.0002
+_LONGEST_PAUSE_S = 0.02
+# The last parts of the time for closing belong to the acknowledgements, then to the closing ledger.
+_DRAIN_FRAC = 0.8
+_ACKNOWLEDGE_FRAC = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the sender has settled so far; replaced as a whole, so that any thread may read it.
+
+    Attributes:
+        taken: how many requests it took from the buffer.
+        numbered: how many of them have a number, and so are mirrored.
+        dropped: how many are not, by reason.
+    """
+
+    taken: int
+    numbered: int
+    dropped: dict[str, int]
+
+
+class Sender:
+    """Moves requests from the buffer into the traffic, on a thread of its own.
+
+    Args:
+        handoff: where requests wait.
+        transport: not yet opened.
+        name: the traffic's address, for messages.
+    """
+
+    def __init__(
+        self,
+        handoff: Handoff,
+        transport: Transport,
+        name: str,
+        process: str,
+        service: str | None,
+        settings: CaptureSettings,
+    ) -> None:
+        self.counts = Counts(0, 0, {})
+        self.delivery = Delivery(transport, name, handoff.full.value)
+        self._name = name
+        self._process = process
+        self._handoff = handoff
+        self._transport = transport
+        self._encoder = Encoder(process, service, settings.max_record_bytes)
+        self._frames = OpenFrames(settings.frame_records, settings.frame_bytes, self.delivery.put)
+        self._settings = settings
+        self._unsent = 0
+        self._began = 0.0
+        self._ledger_at = 0.0
+        self._closing = threading.Event()
+        self._deadline = float("inf")
+        self._thread = threading.Thread(target=self._run, name=f"gnomon-{process}", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._ledger_at = time.monotonic() + self._settings.ledger_every_s
+        self._thread.start()
+
+    def close(self, timeout_s: float) -> None:
+        """Has the thread finish within the time, and waits for it."""
+        if not self._closing.is_set():
+            self._began = time.monotonic()
+            self._deadline = self._began + timeout_s
+            self._closing.set()
+        self._thread.join(
+            timeout_s + 0.2
+        )  # it may still be in a call of the transport's, and ends after that
+
+    def _run(self) -> None:
+        try:
+            self.delivery.step()
+            self._mirror()
+            self._finish()
+        except Exception:  # noqa: BLE001 - the serving process must not notice
+            _log.exception("mirroring to %s stopped by a bug; requests are dropped and counted", self._name)
+            self._handoff.close()
+
+    def _mirror(self) -> None:
+        pause_s = _LONGEST_PAUSE_S
+        while not self._closing.is_set():
+            took = self._step()
+            if took >= _SLICE_RECORDS:
+                pause_s = _SHORTEST_PAUSE_S
+            elif took:  # so that the next slice is about half full
+                pause_s *= _SLICE_RECORDS / 2 / took
+            else:
+                pause_s *= 2
+            pause_s = min(max(pause_s, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S)
+            time.sleep(pause_s)
+
+    def _step(self) -> int:
+        """One round; returns how many requests it took."""
+        self.delivery.step()
+        now = time.monotonic()
+        took = self._take(now) if self.delivery.ready else 0
+        self._frames.close_older(now - self._settings.linger_s)
+        if now >= self._ledger_at and self.delivery.ready:
+            self._ledger_at = now + self._settings.ledger_every_s
+            self._put_ledger(now, closed=False)
+        return took
+
+    def _take(self, now: float) -> int:
+        waiting = len(self._handoff.waiting)
+        size = min(max(_SLICE_RECORDS, waiting // _BACKLOG_SLICES), _LONGEST_SLICE_RECORDS)
+        taken = self._handoff.take(size)
+        if taken:
+            for partition, part in self._by_partition(taken).items():
+                lines, count = self._encoder.encode(part)
+                if count:
+                    self._frames.add(partition, lines, count, now)
+            self._count(self.counts.taken + len(taken))
+        if self._handoff.complaint is not None:
+            self._encoder.complain(self._handoff.complaint)
+            self._handoff.complaint = None
+        return len(taken)
+
+    def _by_partition(self, taken: list[Waiting]) -> dict[int, list[Waiting]]:
+        partitions = self._transport.partitions
+        unkeyed = self._frames.unkeyed(partitions)
+        if partitions == 1:
+            return {unkeyed: taken}
+        groups: dict[int, list[Waiting]] = {}
+        for item in taken:
+            groups.setdefault(self._partition(item[4], unkeyed), []).append(item)
+        return groups
+
+    def _partition(self, key: object, unkeyed: int) -> int:
+        try:
+            text = as_text(key)
+        except ValueError:  # the encoder will meet it again, and count it
+            return unkeyed
+        return unkeyed if text is None else self._transport.partition_of(text)
+
+    def _count(self, taken: int) -> None:
+        dropped = {
+            Dropped.UNENCODABLE.value: self._encoder.unencodable,
+            Dropped.OVERSIZE.value: self._encoder.oversize,
+            Dropped.UNSENT.value: self._unsent,
+        }
+        self.counts = Counts(taken, self._encoder.numbered, dropped)
+
+    def _put_ledger(self, now: float, *, closed: bool) -> None:
+        """Puts the counts behind all that they count."""
+        self._frames.close_all()
+        frame = Frame(self._transport.ledger_partition, now, ledger=True)
+        frame.add(encode_lines([self.ledger(closed=closed)]), 1)
+        self.delivery.put(frame)
+
+    def ledger(self, *, closed: bool = False) -> Ledger:
+        """The counts of all requests whose fate is settled."""
+        counts = self.counts
+        refused = self._handoff.refused()
+        dropped = {reason: counts.dropped.get(reason, 0) + refused.get(reason, 0) for reason in Dropped}
+        return Ledger(
+            process=self._process,
+            ts=format_ts(time.time_ns()),
+            upto_seq=counts.numbered - 1,
+            seen=counts.taken + sum(refused.values()),
+            mirrored=counts.numbered,
+            dropped={reason.value: count for reason, count in dropped.items() if count},
+            closed=closed,
+        )
+
+    def _finish(self) -> None:
+        """Sends what it can within the time, and counts the rest."""
+        while self._handoff.waiting and self._left(_DRAIN_FRAC):
+            if not self._step():
+                time.sleep(_SHORTEST_PAUSE_S)
+        self._unsent = len(self._handoff.take(len(self._handoff.waiting)))
+        self._count(self.counts.taken + self._unsent)
+        self._frames.close_all()
+        self._settle(_ACKNOWLEDGE_FRAC)
+        if not self.delivery.away:  # not worth waiting for by itself
+            self._put_ledger(time.monotonic(), closed=True)
+            self._settle(1.0)
+        self.delivery.close(max(self._deadline - time.monotonic(), 0.0))
+
+    def _settle(self, frac: float) -> None:
+        """Waits until everything put is acknowledged, for at most that share of the time for closing."""
+        while not self.delivery.idle and self._left(frac):
+            self.delivery.step()
+            time.sleep(_SHORTEST_PAUSE_S)
+
+    def _left(self, frac: float) -> bool:
+        return time.monotonic() < self._began + (self._deadline - self._began) * frac

@@ -1,0 +1,57 @@
+"""What the sender needs of whatever carries the traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from gnomon_capture.address import SpoolAddress, parse_address
+from gnomon_capture.frames import Frame
+from gnomon_capture.settings import CaptureSettings
+from gnomon_capture.spool_writer import SpoolWriter
+
+
+class Transport(Protocol):
+    """Carries frames. Every method is called from one thread, after `open`; all may raise GnomonError."""
+
+    @property
+    def partitions(self) -> int:
+        """How many there are to choose from."""
+
+    @property
+    def ledger_partition(self) -> int:
+        """The one that this process's ledgers go to."""
+
+    def partition_of(self, key: str) -> int:
+        """The partition of a key: always the same one, as long as their number stays."""
+
+    def open(self) -> None:
+        """Makes ready, or ready again after `abandon`. May take a few seconds."""
+
+    def send(self, frame: Frame) -> None:
+        """Takes charge of a frame. Frames of one partition arrive in this order."""
+
+    def collect(self) -> tuple[list[Frame], list[Frame]]:
+        """The frames acknowledged, and those refused for good, since the last call."""
+
+    def abandon(self) -> None:
+        """After an error: forgets what is under way, which the caller will send again."""
+
+    def close(self, timeout_s: float) -> None:
+        """Ends it. Nothing arrives afterwards."""
+
+
+def make_transport(
+    to: str, process: str, settings: CaptureSettings, kafka: Mapping[str, Any] | None = None
+) -> Transport:
+    """The transport to an address, not yet opened.
+
+    Raises:
+        UsageError: the address or the Kafka settings are not what they should be.
+    """
+    address = parse_address(to)
+    if isinstance(address, SpoolAddress):
+        return SpoolWriter(address, process, settings)
+    from gnomon_capture.kafka import KafkaTransport  # only now: a spool needs no Kafka client
+
+    return KafkaTransport(address, process, settings, kafka or {})
