@@ -47,6 +47,8 @@ class Delivery:
         self._opened = False
         self._retry_at = 0.0
         self._pause_s = _FIRST_PAUSE_S
+        self._heard_at = 0.0  # when something was acknowledged last
+        self._suspects = 0  # how many of the next frames go one at a time
         self.acknowledged = 0
         self.refused = 0
 
@@ -88,7 +90,8 @@ class Delivery:
                     return
                 self.open()
             self._collect(now)
-            self._send(now)
+            if self._opened:
+                self._send(now)
         except GnomonError as exc:
             self._fail(exc)
         except Exception as exc:  # noqa: BLE001 - a bug in a client must not end the mirror
@@ -106,17 +109,18 @@ class Delivery:
         for frame in acknowledged:
             self._forget(frame)
             self.acknowledged += 0 if frame.ledger else frame.lines
-        for frame in refused:
-            self._forget(frame)
-            self._split(frame)
+            self._suspects = max(self._suspects - 1, 0)
+        if refused:
+            self._part(refused)
         if acknowledged or self.idle:
+            self._heard_at = now
             self._pause_s = _FIRST_PAUSE_S
             self._outage.end()
-        elif self._sent and now - next(iter(self._sent.values())) > _STALLED_S:
+        elif self._sent and now - max(self._heard_at, next(iter(self._sent.values()))) > _STALLED_S:
             self._outage.begin(f"{self._name}: nothing was acknowledged for {_STALLED_S:.0f} s")
 
     def _send(self, now: float) -> None:
-        while self._outbox and not (self._outbox[0].ledger and self._sent):
+        while self._outbox and not (self._sent and (self._outbox[0].ledger or self._suspects)):
             frame = self._outbox[0]
             self._transport.send(frame)
             self._outbox.popleft()
@@ -126,26 +130,39 @@ class Delivery:
         self._sent.pop(frame)
         self._under_way_bytes -= frame.size_bytes
 
-    def _split(self, frame: Frame) -> None:
-        halves = frame.halves()
-        for half in reversed(halves):
-            self._outbox.appendleft(half)
-            self._under_way_bytes += half.size_bytes
-        if not halves:
-            self.refused += frame.lines
-            _log.warning("a record of %d bytes was refused for its size, and is lost", frame.size_bytes)
+    def _part(self, refused: list[Frame]) -> None:
+        """Sends again what was refused as too large: one at a time, then in halves."""
+        if len(self._sent) == 1:
+            [frame] = refused
+            self._forget(frame)
+            halves = frame.halves()
+            self._outbox.extendleft(reversed(halves))
+            self._under_way_bytes += sum(half.size_bytes for half in halves)
+            self._suspects += len(halves)
+            if not halves and not frame.ledger:
+                self.refused += frame.lines
+                _log.warning(
+                    "a record of %d bytes is too large for %s, and is lost", frame.size_bytes, self._name
+                )
+        else:
+            self._suspects = len(self._sent)  # a client may refuse all for the sake of one
+        self._reopen()
 
     def _fail(self, exc: Exception) -> None:
-        self._opened = False
-        self._outbox.extendleft(reversed(self._sent))
-        self._sent.clear()
         self._outage.begin(str(exc) if isinstance(exc, GnomonError) else repr(exc))
         self._retry_at = time.monotonic() + self._pause_s
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+        self._reopen()
+
+    def _reopen(self) -> None:
+        """Has the next step open the transport again, and send what was under way."""
+        self._opened = False
+        self._outbox.extendleft(reversed(self._sent))
+        self._sent.clear()
         try:
             self._transport.abandon()
-        except Exception as again:  # noqa: BLE001 - as above
-            _log.debug("abandoning: %s", again)
+        except Exception as exc:  # noqa: BLE001 - as above
+            _log.debug("abandoning: %s", exc)
 
 
 class Outage:

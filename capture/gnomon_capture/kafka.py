@@ -11,6 +11,7 @@ from typing import Any
 
 import kafka.errors
 from kafka import KafkaProducer
+from kafka.net.compat import KafkaNetClient
 from kafka.partitioner.default import murmur2
 
 from gnomon_capture.address import KafkaAddress
@@ -166,6 +167,8 @@ class KafkaTransport:
     def collect(self) -> tuple[list[Frame], list[Frame]]:
         """The frames that all replicas have, and those that are too large for the topic.
 
+        After the first of these the idempotent client gives up all others with the same error.
+
         Raises:
             TrafficError: the client has given one up for another reason. It may be there all the same.
         """
@@ -218,7 +221,18 @@ class _Producer(KafkaProducer):  # type: ignore[misc]
     """kafka-python's producer, ended by its owner alone."""
 
     def __init__(self, **config: Any) -> None:
-        super().__init__(**config)
+        clients = []
+
+        def make_client(**client_config: Any) -> Any:
+            clients.append(KafkaNetClient(**client_config))
+            return clients[0]
+
+        try:
+            super().__init__(kafka_client=make_client, **config)
+        except BaseException:
+            for client in clients:  # it would keep its sockets until they are collected
+                client.close()
+            raise
         self._unregister_cleanup()  # it would run before the mirror's own at exit, and cut it short
 
     def abandon(self) -> None:

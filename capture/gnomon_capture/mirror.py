@@ -147,8 +147,8 @@ class Mirror:
                 )
             )
         except Exception as exc:  # noqa: BLE001 - whatever the caller's objects raise, it is not the caller's concern
-            self._handoff.complaint = exc.with_traceback(None)
             self._handoff.unencodable.add()
+            self._handoff.complaint = exc.with_traceback(None)  # which would keep the caller's frames alive
 
     def stats(self) -> MirrorStats:
         """The counts so far."""

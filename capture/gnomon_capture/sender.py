@@ -22,7 +22,8 @@ _SLICE_RECORDS = 50
 _LONGEST_SLICE_RECORDS = 500
 _BACKLOG_SLICES = 20
 _SHORTEST_PAUSE_S = 0.0002
-_LONGEST_PAUSE_S = 0.02
+_LONGEST_PAUSE_S = 0.05
+_CLOSING_PAUSE_S = 0.002
 # The last parts of the time for closing belong to the acknowledgements, then to the closing ledger.
 _DRAIN_FRAC = 0.8
 _ACKNOWLEDGE_FRAC = 0.95
@@ -45,6 +46,11 @@ class Counts:
 
 class Sender:
     """Moves requests from the buffer into the traffic, on a thread of its own.
+
+    What a ledger promises: it was sent after every record up to its `upto_seq` was acknowledged, and before
+    anything that came later. So a number up to `upto_seq` that is not in the traffic when its ledger is, in
+    any partition, was lost; it is not late. A request gets its number as it is encoded, only while the traffic
+    can be written, and then counts as mirrored for good; what is given up before that is dropped, by reason.
 
     Args:
         handoff: where requests wait.
@@ -88,9 +94,7 @@ class Sender:
             self._began = time.monotonic()
             self._deadline = self._began + timeout_s
             self._closing.set()
-        self._thread.join(
-            timeout_s + 0.2
-        )  # it may still be in a call of the transport's, and ends after that
+        self._thread.join(timeout_s + 0.2)  # it may be held up in the transport, and end later
 
     def _run(self) -> None:
         try:
@@ -191,7 +195,7 @@ class Sender:
         """Sends what it can within the time, and counts the rest."""
         while self._handoff.waiting and self._left(_DRAIN_FRAC):
             if not self._step():
-                time.sleep(_SHORTEST_PAUSE_S)
+                time.sleep(_CLOSING_PAUSE_S)
         self._unsent = len(self._handoff.take(len(self._handoff.waiting)))
         self._count(self.counts.taken + self._unsent)
         self._frames.close_all()
@@ -205,7 +209,7 @@ class Sender:
         """Waits until everything put is acknowledged, for at most that share of the time for closing."""
         while not self.delivery.idle and self._left(frac):
             self.delivery.step()
-            time.sleep(_SHORTEST_PAUSE_S)
+            time.sleep(_CLOSING_PAUSE_S)
 
     def _left(self, frac: float) -> bool:
         return time.monotonic() < self._began + (self._deadline - self._began) * frac

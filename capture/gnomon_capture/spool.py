@@ -150,7 +150,6 @@ class _Partition:
                 offset = offset if self._current is current else 0
                 self._offset = offset + _after(data, max(line - first, 0))
                 self._line = max(line, first)
-                self._torn = False
                 return
 
     def end(self) -> int:

@@ -32,10 +32,13 @@ class Transport(Protocol):
         """Takes charge of a frame. Frames of one partition arrive in this order."""
 
     def collect(self) -> tuple[list[Frame], list[Frame]]:
-        """The frames acknowledged, and those refused for good, since the last call."""
+        """The frames acknowledged, and those refused as too large, since the last call.
+
+        After a refusal it has to be opened again. Of several refused at once only one may be too large.
+        """
 
     def abandon(self) -> None:
-        """After an error: forgets what is under way, which the caller will send again."""
+        """After an error or a refusal: forgets what is under way, which the caller will send again."""
 
     def close(self, timeout_s: float) -> None:
         """Ends it. Nothing arrives afterwards."""

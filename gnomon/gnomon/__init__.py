@@ -32,3 +32,7 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(_HOMES[name]), name)
     except ModuleNotFoundError as exc:
         raise ImportError(f"gnomon.{name} needs {exc.name}: pip install 'gnomon[service]'") from exc
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 
 class Duplicates:
@@ -24,24 +25,17 @@ class Duplicates:
 
     def mark(self, requests: pa.Table) -> pa.BooleanArray:
         """Which rows have an id that stood before in their partition, in the log or in these rows."""
-        ids = requests.column("request_id").to_pylist()
-        parts = _partitions(requests).to_pylist()
-        fresh: dict[str, set[str]] = {}
-        flags = []
-        for part, request_id in zip(parts, ids, strict=True):
+        flags = np.zeros(requests.num_rows, bool)
+        for part, rows, ids in _by_partition(requests):
             if part not in self._recent:
                 self._recent[part] = _RecentIds(self._rebuild(part, self._bound), self._bound)
-            here = fresh.setdefault(part, set())
-            flags.append(request_id in self._recent[part] or request_id in here)
-            here.add(request_id)
-        return pa.array(flags, pa.bool_())
+            flags[rows] = self._recent[part].seen(ids)
+        return pa.array(flags)
 
     def remember(self, requests: pa.Table) -> None:
         """These rows are in the log now."""
-        partitions = _partitions(requests)
-        for part in pc.unique(partitions).to_pylist():
-            mine = requests.filter(pc.equal(partitions, part))
-            self._recent[part].extend(mine.column("request_id").to_pylist())
+        for part, _, ids in _by_partition(requests):
+            self._recent[part].extend(ids)
 
     def forget(self, partitions: Iterable[str]) -> None:
         """These partitions are somebody else's now, or will be read again."""
@@ -49,8 +43,13 @@ class Duplicates:
             self._recent.pop(part, None)
 
 
-def _partitions(requests: pa.Table) -> pa.StringArray:
-    return requests.column("source").combine_chunks().field("partition")
+def _by_partition(requests: pa.Table) -> Iterator[tuple[str, npt.NDArray[np.int64], list[str]]]:
+    """Each partition with the numbers of its rows, and their ids."""
+    partitions = requests.column("source").combine_chunks().field("partition").dictionary_encode()
+    codes = partitions.indices.to_numpy()
+    for code, part in enumerate(partitions.dictionary.to_pylist()):
+        rows = np.flatnonzero(codes == code)
+        yield part, rows, requests.column("request_id").take(pa.array(rows)).to_pylist()
 
 
 class _RecentIds:
@@ -62,13 +61,21 @@ class _RecentIds:
         self._bound = bound
         self.extend(ids)
 
-    def __contains__(self, request_id: str) -> bool:
-        return request_id in self._ids
+    def seen(self, ids: list[str]) -> list[bool] | bool:
+        """Which of these are among the last ids, or stand earlier in the list."""
+        here = set(ids)
+        if len(here) == len(ids) and self._ids.isdisjoint(here):
+            return False
+        here.clear()
+        flags = []
+        for request_id in ids:
+            flags.append(request_id in self._ids or request_id in here)
+            here.add(request_id)
+        return flags
 
     def extend(self, ids: Iterable[str]) -> None:
-        for request_id in ids:
-            if request_id not in self._ids:
-                self._ids.add(request_id)
-                self._order.append(request_id)
+        new = [request_id for request_id in dict.fromkeys(ids) if request_id not in self._ids]
+        self._order.extend(new)
+        self._ids.update(new)
         while len(self._order) > self._bound:
             self._ids.discard(self._order.popleft())

@@ -11,15 +11,21 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import kafka.errors
-from gnomon_capture.errors import TrafficError
+from gnomon_capture.address import KafkaAddress, parse_address
+from gnomon_capture.errors import TrafficError, UsageError
+from gnomon_capture.kafka import kafka_errors
 from gnomon_capture.record import CONTENT_TYPE_HEADER
 from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from gnomon_replay.traffic import Frame, Keeper, Stream, kafka_address
+from gnomon_replay.traffic import Frame, Keeper, Stream
 
 CONNECT_TIMEOUT_MS = 10_000
 POLL_RECORDS = 5_000
+FETCH_BYTES = 8 << 20
+"""Of one partition, as sent: compressed, so that what waits in memory may be ten times as much."""
+
+translated = kafka_errors
 
 
 class KafkaSource:
@@ -34,21 +40,24 @@ class KafkaSource:
     """
 
     def __init__(self, address: str, group: str | None) -> None:
+        where = parse_address(address)
+        if not isinstance(where, KafkaAddress):
+            raise UsageError(f"{address!r} is no Kafka address; write kafka://host:9092/topic")
         self._address = address
         self._group = group
-        where = kafka_address(address)
         self._topic = where.topic
+        self._read_to: dict[str, int] = {}
         with translated(address):
-            cluster = _cluster_id(address, where.bootstrap, where.topic)
+            cluster = _cluster_id(where)
             self._stream = Stream(f"kafka:{cluster}:{where.topic}", where.topic)
             self._consumer = KafkaConsumer(
-                bootstrap_servers=where.bootstrap,
+                bootstrap_servers=list(where.servers),
                 group_id=group,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 allow_auto_create_topics=False,
                 max_poll_records=POLL_RECORDS,
-                max_partition_fetch_bytes=8 << 20,
+                max_partition_fetch_bytes=FETCH_BYTES,
                 metrics_enabled=False,
             )
 
@@ -58,24 +67,29 @@ class KafkaSource:
         return self._stream
 
     def start(self, keeper: Keeper) -> None:
-        listener = _Listener(self._consumer, keeper)
         with translated(self._address):
             if self._group is not None:
-                self._consumer.subscribe(topics=[self._topic], listener=listener)
+                self._consumer.subscribe(topics=[self._topic], listener=_Listener(keeper))
             else:
-                self._consumer.assign(self._partitions())
-                listener.on_partitions_assigned(self._partitions())
+                partitions = self._partitions()
+                self._consumer.assign(partitions)
+                keeper.given([str(part.partition) for part in partitions])
 
     def read(self, timeout_s: float) -> list[Frame]:
         with translated(self._address):
             polled: Mapping[Any, list[Any]] = self._consumer.poll(timeout_ms=int(timeout_s * 1000))
-        return [self._frame(record) for records in polled.values() for record in records]
+            frames = [self._frame(record) for records in polled.values() for record in records]
+            if not frames:
+                frames = list(self._skipped())
+        self._read_to.update((frame.partition, frame.next_position) for frame in frames)
+        return frames
 
     def rewind(self, positions: Mapping[str, int | None]) -> None:
-        owned = {str(part.partition): part for part in self._consumer.assignment()}
-        for name, position in positions.items():
-            if name in owned:
-                _seek(self._consumer, owned[name], position)
+        with translated(self._address):
+            for name, part in self._owned().items():
+                if name in positions:
+                    _seek(self._consumer, part, positions[name])
+                    self._read_to[name] = positions[name] or 0
 
     def ends(self) -> dict[str, int]:
         with translated(self._address):
@@ -89,11 +103,10 @@ class KafkaSource:
 
     def acknowledge(self, positions: Mapping[str, int]) -> None:
         """Commits the group's offsets, which lag tools read; a failure changes nothing that matters."""
-        owned = {str(part.partition): part for part in self._consumer.assignment()}
         offsets = {
-            owned[name]: OffsetAndMetadata(position, "", -1)
-            for name, position in positions.items()
-            if name in owned
+            part: OffsetAndMetadata(positions[name], "", -1)
+            for name, part in self._owned().items()
+            if name in positions
         }
         with contextlib.suppress(kafka.errors.KafkaError):
             self._consumer.commit_async(offsets)
@@ -102,15 +115,15 @@ class KafkaSource:
         with contextlib.suppress(kafka.errors.KafkaError):
             self._consumer.close(autocommit=False)
 
+    def _owned(self) -> dict[str, TopicPartition]:
+        return {str(part.partition): part for part in self._consumer.assignment()}
+
     def _partitions(self) -> list[TopicPartition]:
         numbers = self._consumer.partitions_for_topic(self._topic) or set()
         return [TopicPartition(self._topic, number) for number in sorted(numbers)]
 
     def _frame(self, record: Any) -> Frame:
-        content_type = next(
-            (value.decode("ascii", "replace") for key, value in record.headers if key == CONTENT_TYPE_HEADER),
-            None,
-        )
+        content_type = next((value for key, value in record.headers if key == CONTENT_TYPE_HEADER), None)
         return Frame(
             self._stream,
             str(record.partition),
@@ -118,20 +131,28 @@ class KafkaSource:
             record.offset + 1,
             record.value or b"",
             by_line=False,
-            content_type=content_type,
+            content_type=None if content_type is None else content_type.decode("ascii", "replace"),
         )
+
+    def _skipped(self) -> Iterator[Frame]:
+        """Where reading has passed offsets without a message (a transaction's end, what compaction took), an
+        empty frame: else the traffic's end would never be reached."""
+        for name, part in self._owned().items():
+            before = self._read_to.get(name)
+            if before is not None:
+                position = self._consumer.position(part, timeout_ms=0)
+                if position is not None and position > before:
+                    yield Frame(self._stream, name, before, position, b"", by_line=False)
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
     """Hands the group's decisions to the keeper. Runs on the consumer's network thread, so it must be quick."""
 
-    def __init__(self, consumer: KafkaConsumer, keeper: Keeper) -> None:
-        self._consumer = consumer
+    def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
 
     def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
-        for part in assigned:
-            _seek(self._consumer, part, self._keeper.position(str(part.partition)))
+        self._keeper.given([str(part.partition) for part in assigned])
 
     def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:
         self._keeper.taken([str(part.partition) for part in revoked])
@@ -147,36 +168,19 @@ def _seek(consumer: KafkaConsumer, part: TopicPartition, position: int | None) -
         consumer.seek(part, position)
 
 
-def _cluster_id(address: str, bootstrap: list[str], topic: str) -> str:
+def _cluster_id(address: KafkaAddress) -> str:
     """The cluster's id; also makes sure that a broker answers and has the topic."""
     admin = KafkaAdminClient(
-        bootstrap_servers=bootstrap, bootstrap_timeout_ms=CONNECT_TIMEOUT_MS, metrics_enabled=False
+        bootstrap_servers=list(address.servers),
+        bootstrap_timeout_ms=CONNECT_TIMEOUT_MS,
+        metrics_enabled=False,
     )
     try:
-        if topic not in admin.list_topics():
+        if address.topic not in admin.list_topics():
             raise TrafficError(
-                address,
-                f"{address}: the broker has no topic {topic!r}; create it, or correct [traffic] from",
+                str(address),
+                f"{address}: the broker has no topic {address.topic!r}; create it, or correct [traffic] from",
             )
         return str(admin.describe_cluster()["cluster_id"])
     finally:
         admin.close()
-
-
-@contextlib.contextmanager
-def translated(address: str) -> Iterator[None]:
-    """Kafka's errors as TrafficError, with what to do."""
-    try:
-        yield
-    except kafka.errors.KafkaError as exc:
-        name = type(exc).__name__
-        if (
-            isinstance(exc, (kafka.errors.NoBrokersAvailable, kafka.errors.KafkaTimeoutError))
-            or exc.retriable
-        ):
-            advice = "is the broker running, and reachable from here?"
-        elif "Auth" in name:
-            advice = "check the credentials and the rights of this user"
-        else:
-            advice = "see the broker's log"
-        raise TrafficError(address, f"{address} cannot be read ({name}); {advice}") from exc

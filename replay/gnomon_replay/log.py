@@ -16,7 +16,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from gnomon_replay.decode import complete
+from gnomon_replay.columns import complete
 from gnomon_replay.errors import FencedError, LogError
 from gnomon_replay.pairs import DEAD_LETTERS, LEDGER, PARTITION_BY, SCHEMA_VERSION, pairs_schema
 from gnomon_replay.shape import Shape
@@ -64,10 +64,16 @@ class PairLog:
         self._pairs: DeltaTable | None = None
         self._standing: dict[str, int | None] = {}
 
-    def positions(self, partitions: list[str]) -> dict[str, int | None]:
-        """Where the log stands, by partition; None for the experiment's start. Thread-safe."""
+    def positions(self, partitions: list[str], *, version: int | None = None) -> dict[str, int | None]:
+        """Where the log stands, by partition; None for the experiment's start. Thread-safe.
+
+        Args:
+            version: of the table of pairs, to ask about an earlier state; the newest if None.
+        """
         with _translated(self._path("pairs")):
             table = self._open("pairs")
+            if table is not None and version is not None:
+                table.load_as_version(version)
             return {
                 part: None if table is None else table.transaction_version(self._app_id(part))
                 for part in partitions

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from gnomon_capture.record import canonical_label
 
 from gnomon_replay import host
-from gnomon_replay.decode import canonical_labels
+from gnomon_replay.columns import canonical_labels
 from gnomon_replay.errors import ModelError
 from gnomon_replay.pairs import CRITICAL_KINDS, OUTPUT, UNREPRODUCED
 from gnomon_replay.settings import Experiment, Model

@@ -50,28 +50,27 @@ def count_pending(source: Source, positions: Callable[[list[str]], Mapping[str, 
     seqs: dict[str, list[int]] = {}
     records = 0
     if open_parts:
-        source.start(_Fixed(at))
+        source.start(_Nobody())
+        source.rewind(at)
         while any(at[part] < ends[part] for part in open_parts):
             frames = source.read(READ_TIMEOUT_S)
             if not frames:
                 break  # offsets have gaps: what is left holds no message
             for frame in frames:
-                at[frame.partition] = frame.next_position
-                records += _numbers(frame, seqs)
+                if frame.partition in at:  # others came after we looked at the ends
+                    at[frame.partition] = frame.next_position
+                    records += _numbers(frame, seqs)
     return Pending(records, seqs, open_parts)
 
 
-class _Fixed:
-    """A keeper of positions that do not change."""
+class _Nobody:
+    """A keeper for reading outside a group, where partitions stay whose they are."""
 
-    def __init__(self, positions: Mapping[str, int]) -> None:
-        self._positions = positions
-
-    def position(self, partition: str) -> int | None:
-        return self._positions.get(partition)
+    def given(self, partitions: list[str]) -> None:
+        pass
 
     def taken(self, partitions: list[str]) -> None:
-        """Outside a group nothing is taken."""
+        pass
 
 
 def _numbers(frame: Frame, seqs: dict[str, list[int]]) -> int:

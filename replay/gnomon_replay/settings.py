@@ -7,7 +7,8 @@ import zoneinfo
 from typing import Annotated, Literal
 
 import msgspec
-from gnomon_capture.errors import SettingsError
+from gnomon_capture.address import parse_address
+from gnomon_capture.errors import SettingsError, UsageError
 from gnomon_capture.record import canonical_label
 from gnomon_capture.settings import Frac, PositiveFloat, PositiveInt, Settings
 
@@ -59,10 +60,10 @@ class Traffic(Settings, frozen=True, kw_only=True, rename={"address": "from"}):
     address: str
 
     def check(self, path: str) -> None:
-        if not self.address.startswith(("kafka://", "spool:")):
-            raise SettingsError(
-                f"{path}.from", f"{self.address!r}: write `kafka://host:9092/topic` or `spool:folder`"
-            )
+        try:
+            parse_address(self.address)
+        except UsageError as exc:
+            raise SettingsError(f"{path}.from", str(exc)) from exc
 
 
 class Model(Settings, frozen=True, kw_only=True):

@@ -1,12 +1,15 @@
 """The types of an experiment's features: declared, or learnt from what arrives first.
 
 Learnt: a boolean, a string, and every number a double; int64 where an integer beyond 2^53 is met, which a
-double would not hold. A field that is null so far has no type yet. Names ignore case, as Delta's and
-DuckDB's do: the first spelling wins, and a record with another does not fit.
+double would not hold. Where values disagree the kind that most of them have wins, so that one bad record
+cannot fix a type for ever. A field that is null so far has no type yet, and no name. Names ignore case, as
+Delta's and DuckDB's do: the first spelling wins, and a record with another does not fit.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
@@ -16,8 +19,11 @@ from gnomon_capture.record import Scalar
 from gnomon_replay.pairs import FEATURE_TYPES, struct_of
 
 EXACT_DOUBLE = 1 << 53
-"""Integers up to this magnitude are exact as a double."""
+"""Integers below this magnitude are exact as a double, and no other integer becomes the same one."""
 INT64 = range(-(1 << 63), 1 << 63)
+MAX_FIELDS = 4096
+"""Of features, and of attributes. A producer that puts ids into names would widen the log without end."""
+_NO_NAME = re.compile("[\0\ud800-\udfff]")  # DuckDB or Arrow cannot hold these
 
 
 class FeatureTypeError(ValueError):
@@ -38,17 +44,26 @@ class Names:
         self.types, self._spelling = {}, {}
 
     def add(self, name: str, kind: pa.DataType) -> None:
-        """Adds a name, unless it is there in any spelling."""
-        if self._spelling.setdefault(_folded(name), name) == name:
+        """Adds a name, unless it is there in any spelling or cannot be added."""
+        if name in self.types or self._refusal(name) is None:
+            self._spelling.setdefault(_folded(name), name)
             self.types.setdefault(name, kind)
 
     def check(self, name: str) -> None:
-        """Raises FeatureTypeError where the name is there in another spelling."""
-        known = self._spelling.get(_folded(name), name)
-        if known != name:
-            raise FeatureTypeError(
-                f"`{name}` is spelt `{known}` in this log; names that differ in case clash"
-            )
+        """Raises FeatureTypeError where the log cannot have this name."""
+        refusal = self._refusal(name) if name not in self.types else None
+        if refusal is not None:
+            raise FeatureTypeError(refusal)
+
+    def _refusal(self, name: str) -> str | None:
+        known = self._spelling.get(_folded(name))
+        if known is not None:
+            return f"`{name}` is spelt `{known}` in this log; names that differ in case clash"
+        if not name or _NO_NAME.search(name):
+            return f"{name!r:.60} is no name that a table can have"
+        if len(self.types) >= MAX_FIELDS:
+            return f"`{name}` would be one more than {MAX_FIELDS} names; put what is not tabular into `payload`"
+        return None
 
 
 def _folded(name: str) -> str:
@@ -67,14 +82,15 @@ class Shape:
         """A shape from `[features]`: names to `bool`, `string`, `double` or `int64`.
 
         Raises:
-            SettingsError: two names differ only in case.
+            SettingsError: two names differ only in case, or one is none.
         """
-        shape = cls({name: FEATURE_TYPES[kind] for name, kind in features.items()}, ())
-        for name in features:
-            if name not in shape.feature_types:
-                raise SettingsError(
-                    f"features.{name}", "two features differ only in case; the log tells them not apart"
-                )
+        shape = cls({}, ())
+        for name, kind in features.items():
+            try:
+                shape._features.check(name)
+            except FeatureTypeError as exc:
+                raise SettingsError(f"features.{name}", str(exc)) from exc
+            shape._features.add(name, FEATURE_TYPES[kind])
         return shape
 
     @property
@@ -105,31 +121,31 @@ class Shape:
                     known.add(name, kind)
 
     def learn(self, rows: Iterable[Mapping[str, Scalar]]) -> None:
-        """Gives a type to each feature in `rows` that has none yet, by its first value that is not null."""
-        found: dict[str, pa.DataType] = {}
+        """Gives a type to each feature in `rows` that has none yet."""
+        found: dict[str, Counter[pa.DataType]] = {}
         for row in rows:
             for name, value in row.items():
-                if name in self._features.types or value is None:
-                    continue
-                kind = _kind(value)
-                if name not in found or (kind == pa.int64() and found[name] == pa.float64()):
-                    found[name] = kind
-        for name, kind in found.items():
-            self._features.add(name, kind)
+                if name not in self._features.types and value is not None:
+                    found.setdefault(name, Counter())[_kind(value)] += 1
+        for name, kinds in found.items():
+            self._features.add(name, _commonest(kinds))
 
-    def learn_attributes(self, names: Iterable[str]) -> None:
+    def learn_attributes(self, rows: Iterable[Mapping[str, str | None]]) -> None:
         """Adds attributes that are not known yet; all are text."""
-        for name in names:
-            self._attributes.add(name, pa.string())
+        for row in rows:
+            for name, value in row.items():
+                if name not in self._attributes.types and value is not None:
+                    self._attributes.add(name, pa.string())
 
-    def fit_attribute(self, name: str) -> str:
-        """The attribute's name, if it is spelt as in this log.
+    def fit_attribute(self, name: str, value: str | None) -> str | None:
+        """An attribute's value as its column takes it.
 
         Raises:
-            FeatureTypeError: it is not.
+            FeatureTypeError: the name does not fit.
         """
-        self._attributes.check(name)
-        return name
+        if value is not None:
+            self._attributes.check(name)
+        return value
 
     def fit(self, name: str, value: Scalar) -> Scalar:
         """A feature's value as its column takes it.
@@ -137,10 +153,10 @@ class Shape:
         Raises:
             FeatureTypeError: name or value do not fit.
         """
-        self._features.check(name)
-        kind = self._features.types.get(name)
-        if value is None or kind is None:
+        if value is None:
             return None
+        self._features.check(name)
+        kind = self._features.types[name]
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if kind == pa.float64() and number:
             if isinstance(value, int) and abs(value) > EXACT_DOUBLE:
@@ -166,3 +182,10 @@ def _kind(value: Scalar) -> pa.DataType:
     if isinstance(value, int) and abs(value) > EXACT_DOUBLE and value in INT64:
         return pa.int64()
     return pa.float64()
+
+
+def _commonest(kinds: Counter[pa.DataType]) -> pa.DataType:
+    """The kind of most values, the first met of equals; one large integer makes all numbers int64."""
+    if kinds[pa.int64()]:
+        kinds[pa.int64()] += kinds.pop(pa.float64(), 0)
+    return max(kinds, key=lambda kind: kinds[kind])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gnomon_capture.address import KafkaAddress, parse_address
 from gnomon_capture.errors import TrafficError
 
 from gnomon_replay.settings import Traffic
-from gnomon_replay.traffic import Source, spool_folder
+from gnomon_replay.traffic import Source
 
 
 def open_source(traffic: Traffic, base: Path, experiment: str, *, group: str | None) -> Source:
@@ -21,13 +22,14 @@ def open_source(traffic: Traffic, base: Path, experiment: str, *, group: str | N
     Raises:
         TrafficError: no folder, no broker, no topic.
     """
-    if traffic.address.startswith("kafka://"):
+    address = parse_address(traffic.address)
+    if isinstance(address, KafkaAddress):
         from gnomon_replay.kafka_source import KafkaSource
 
         return KafkaSource(traffic.address, group)
     from gnomon_replay.spool_source import SpoolSource
 
-    folder = spool_folder(traffic.address, base)
+    folder = base / address.folder
     if not folder.is_dir():
         raise TrafficError(
             traffic.address,

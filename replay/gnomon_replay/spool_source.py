@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gnomon_capture.spool import SpoolReader
@@ -22,6 +23,7 @@ class SpoolSource:
         self._stream = Stream(f"spool:{experiment}", None)
         self._keeper: Keeper | None = None
         self._known: set[str] = set()
+        self._turns: deque[str] = deque()  # the same, the next one first
 
     @property
     def stream(self) -> Stream:
@@ -35,8 +37,8 @@ class SpoolSource:
     def read(self, timeout_s: float) -> list[Frame]:
         deadline = time.monotonic() + timeout_s
         while True:
-            self._discover()
-            frames = [frame for part in sorted(self._known) for frame in self._next(part)]
+            frames = list(self._next_frames())
+            self._discover()  # what is found now is rewound before it is read
             left = deadline - time.monotonic()
             if frames or left <= 0:
                 return frames
@@ -59,14 +61,23 @@ class SpoolSource:
         self._reader.close()
 
     def _discover(self) -> None:
-        for part in self._reader.partitions():
-            if part not in self._known and self._keeper is not None:
-                self._reader.seek(part, self._keeper.position(part) or 0)
-                self._known.add(part)
+        new = [part for part in self._reader.partitions() if part not in self._known]
+        if new and self._keeper is not None:
+            self._known.update(new)
+            self._turns.extend(new)
+            self._keeper.given(new)
 
-    def _next(self, part: str) -> list[Frame]:
-        first_line, data = self._reader.read(part, READ_BYTES)
-        if not data:
-            return []
-        lines = data.count(b"\n") + (not data.endswith(b"\n"))
-        return [Frame(self._stream, part, first_line, first_line + lines, data, by_line=True)]
+    def _next_frames(self) -> Iterator[Frame]:
+        """A frame of each partition in turn, until they are as much as one read may bring."""
+        size = 0
+        for _ in range(len(self._turns)):
+            part = self._turns[0]
+            self._turns.rotate(-1)
+            first_line, data = self._reader.read(part, READ_BYTES)
+            if data:
+                yield Frame(
+                    self._stream, part, first_line, first_line + data.count(b"\n"), data, by_line=True
+                )
+            size += len(data)
+            if size >= READ_BYTES:
+                return

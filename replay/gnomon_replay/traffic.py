@@ -8,11 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
-
-from gnomon_capture.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +31,8 @@ class Frame:
     Attributes:
         stream: the traffic it belongs to.
         partition: Kafka's partition, or the capturing process.
-        offset: of the message, or the number of the first line.
+        offset: of the message, or the number of the first line; where reading went on before this frame,
+            or behind that, since positions have gaps.
         next_position: where reading goes on after this frame.
         data: NDJSON, one or more lines.
         by_line: the offset counts lines (spool), not messages (Kafka).
@@ -52,13 +49,13 @@ class Frame:
 
 
 class Keeper(Protocol):
-    """Whoever keeps the positions: asked when a partition is given to this worker, told when it is taken."""
+    """Whoever reads a source: told which partitions are its own. May be called from another thread."""
 
-    def position(self, partition: str) -> int | None:
-        """Where reading goes on; None for the experiment's start. May be called from another thread."""
+    def given(self, partitions: list[str]) -> None:
+        """These partitions are this reader's, anew if they were before; it has to `rewind` each."""
 
     def taken(self, partitions: list[str]) -> None:
-        """These partitions are no longer this worker's. May be called from another thread."""
+        """These partitions are no longer this reader's."""
 
 
 class Source(Protocol):
@@ -69,13 +66,13 @@ class Source(Protocol):
         """Its name is what positions are kept under."""
 
     def start(self, keeper: Keeper) -> None:
-        """Begins to read, from the keeper's positions."""
+        """Begins to read. What comes of a partition before it was rewound may be from anywhere in it."""
 
     def read(self, timeout_s: float) -> list[Frame]:
         """The next frames, in order within each partition; an empty list after `timeout_s` without any."""
 
     def rewind(self, positions: Mapping[str, int | None]) -> None:
-        """Goes on from these positions."""
+        """Goes on from these positions, None for the first; passes over partitions that are not ours."""
 
     def ends(self) -> dict[str, int]:
         """Where the traffic ends now, by partition."""
@@ -88,29 +85,3 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Lets go of files and connections."""
-
-
-@dataclass(frozen=True)
-class KafkaAddress:
-    """`kafka://host:9092,host2:9092/topic`."""
-
-    bootstrap: list[str]
-    topic: str
-
-
-def kafka_address(address: str) -> KafkaAddress:
-    """The parts of a `kafka://` address.
-
-    Raises:
-        UsageError: hosts or topic are missing.
-    """
-    parts = urlsplit(address)
-    topic = parts.path.strip("/")
-    if not parts.netloc or not topic or "/" in topic:
-        raise UsageError(f"{address!r} is no Kafka address: write kafka://host:9092/topic")
-    return KafkaAddress(parts.netloc.split(","), topic)
-
-
-def spool_folder(address: str, base: Path) -> Path:
-    """The folder of a `spool:` address, relative to `base`."""
-    return base / address.removeprefix("spool:")

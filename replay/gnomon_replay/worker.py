@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gnomon_replay.asking import Panel
-from gnomon_replay.decode import Decoder, complete
+from gnomon_replay.columns import complete
+from gnomon_replay.decode import Decoder
 from gnomon_replay.duplicates import Duplicates
 from gnomon_replay.errors import FencedError
 from gnomon_replay.log import Batch, PairLog
@@ -127,8 +128,8 @@ class Worker:
         fenced = 0
         while True:
             frames = self._source.read(0.0 if self._due() else POLL_S)
-            self._settle()
-            self._waiting.add(self._unread(frames))
+            changed = self._settle()
+            self._waiting.add(self._unread(frames, changed))
             ending = self._stop.is_set() or (until_caught_up and not frames and self._caught_up())
             if self._waiting.frames and (ending or self._due()):
                 try:
@@ -145,14 +146,11 @@ class Worker:
 
     # ---- the source's keeper; called from the source's own thread ----
 
-    def position(self, partition: str) -> int | None:
-        """Where the log says that reading of a partition goes on."""
-        position = self._log.positions([partition])[partition]
+    def given(self, partitions: list[str]) -> None:
+        """These partitions are ours, perhaps anew."""
         with self._lock:
-            self._at[partition] = position
-            self._given.add(partition)
-            self._taken.discard(partition)
-        return position
+            self._given.update(partitions)
+            self._taken.difference_update(partitions)
 
     def taken(self, partitions: list[str]) -> None:
         """These partitions are no longer ours."""
@@ -164,22 +162,28 @@ class Worker:
 
     # ---- what the source's thread changed, taken over between two reads ----
 
-    def _settle(self) -> None:
+    def _settle(self) -> set[str]:
+        """Lets go of what was taken, and goes to the log's position in what was given; returns both."""
         with self._lock:
             taken, given = self._taken, self._given
             self._taken, self._given = set(), set()
-            at = dict(self._at)
         changed = taken | given
         if changed:
             self._drop(changed)
-        for part in given & at.keys():
-            self._next[part] = at[part] or 0
+        if given:
+            positions = self._log.positions(sorted(given))
+            with self._lock:
+                self._at.update((part, at) for part, at in positions.items() if part not in self._taken)
+            self._next.update((part, at or 0) for part, at in positions.items())
+            self._source.rewind(positions)
+        return changed
 
-    def _unread(self, frames: list[Frame]) -> Iterable[Frame]:
-        """The frames that are ours and not yet read: a partition given anew is read again from the log's
-        position, and a read may still bring what was fetched before it was taken."""
+    def _unread(self, frames: list[Frame], changed: set[str]) -> Iterable[Frame]:
+        """The frames that are ours and not yet read. What a read brought of a partition that changed meanwhile
+        may be from anywhere in it; it is read again from the log's position."""
         for frame in frames:
-            if frame.offset >= self._next.get(frame.partition, frame.next_position):
+            ours = frame.partition not in changed and frame.partition in self._next
+            if ours and frame.offset >= self._next[frame.partition]:
                 self._next[frame.partition] = frame.next_position
                 yield frame
 

@@ -8,13 +8,13 @@ import zipfile
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from gnomon.demo import FEATURES, LATE, build_models, flights, models, traffic, training
+from gnomon.demo import FEATURES, LATE, flights, models, traffic, training
 from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
@@ -45,23 +45,6 @@ def learnt():
 @pytest.fixture(scope="session")
 def asked():
     return traffic()
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory):
-    """Both models trained once: the folder, the report, the lines of progress, the models still in memory."""
-    folder = tmp_path_factory.mktemp("demo") / "models"
-    in_memory, lines = {}, []
-    dump = skops.io.dump
-
-    def remembering(model, file):
-        in_memory[Path(file).stem] = model
-        dump(model, file)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(skops.io, "dump", remembering)
-        report = build_models(folder, lines.append)
-    return SimpleNamespace(folder=folder, report=report, lines=lines, in_memory=in_memory)
 
 
 @pytest.fixture(scope="session")

@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ImportError as exc:
         raise ImportError(f"the demo needs {exc.name}: pip install 'gnomon[demo]'", name=exc.name) from exc
     from gnomon.config import load
-    from gnomon.judging import compare_and_judge, load_labels, record_decision, verdict_text, write_report
+    from gnomon.judging import compare_and_judge, load_labels, record, verdict_text, write_report
     from gnomon.replaying import replay
 
     steps = _Steps(6)
@@ -103,11 +103,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     steps.begin("compare, and write the report")
     judged = compare_and_judge(config, candidate, examples=50)
-    record_decision(config, judged)
+    record(config, judged)
     page = write_report(config, judged)
 
     steps.begin("judge")
-    print(verdict_text(judged))
+    print(verdict_text(judged), end="")
     _what_next(page, config, judged)
     return OF_VERDICT[judged.verdict.verdict]
 

@@ -31,16 +31,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     import msgspec
 
-    from gnomon.shadow import compare_and_judge, print_verdict, record_decision
+    from gnomon.judging import compare_and_judge, record, verdict_text
 
     config = options.config_of(arguments)
     judged = compare_and_judge(
         config, config.candidate(arguments.candidate), examples=0, advisory=arguments.advisory
     )
-    record_decision(config, judged)
+    record(config, judged)
     if arguments.json:
         sys.stdout.buffer.write(msgspec.json.encode(judged.verdict) + b"\n")
     else:
-        print_verdict(judged)
+        print(verdict_text(judged), end="")
     status = OF_VERDICT[judged.verdict.verdict]
     return DONE if arguments.advisory and status != INVALID else status

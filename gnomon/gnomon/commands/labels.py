@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     import msgspec
 
-    from gnomon.shadow import load_labels
+    from gnomon.judging import load_labels
 
     config = options.config_of(arguments)
     loaded = load_labels(config, arguments.file)

@@ -28,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from gnomon.shadow import compare_and_judge, write_report
+    from gnomon.judging import compare_and_judge, write_report
 
     config = options.config_of(arguments)
     judged = compare_and_judge(

@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from gnomon_capture.errors import UsageError
 
-    from gnomon.shadow import query, schema
+    from gnomon.judging import query, schema
     from gnomon.tables import write_rows
 
     config = options.config_of(arguments)

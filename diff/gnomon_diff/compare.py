@@ -1,0 +1,191 @@
+"""`compare`: a log, and what it says about one candidate against what users got."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gnomon_replay.errors import LogError
+from gnomon_replay.pairs import SCHEMA_VERSION
+from gnomon_replay.pending import Pending
+from gnomon_replay.settings import Experiment
+
+from gnomon_diff.accounts import NOTHING_PENDING, ask_accounts, coverage_frac, pending_table
+from gnomon_diff.columns import pair_columns
+from gnomon_diff.comparison import Comparison, Coverage, ErrorKind, Flip, Subject
+from gnomon_diff.correctness import ask_correctness
+from gnomon_diff.daysums import ask_days, day_rows
+from gnomon_diff.disagreement import disagreement, segments
+from gnomon_diff.examples import ask_examples
+from gnomon_diff.latency import ask_latency
+from gnomon_diff.questions import Questions
+from gnomon_diff.quoting import literal
+from gnomon_diff.reading import Log, open_log
+from gnomon_diff.scores import ask_scores
+from gnomon_diff.segmenting import Split, chosen_splits, possible_splits
+from gnomon_diff.settings import Policy
+from gnomon_diff.shifts import ask_shifts
+from gnomon_diff.views import connect
+from gnomon_diff.window import EPOCH, Window, first_full_hour, read_upto
+
+MOST_FLIPS = 1000
+"""Cells of the flip matrix, the largest first: labels that a model makes up have no end."""
+
+
+def compare(
+    log: Log | str | Path,
+    experiment: Experiment,
+    policy: Policy,
+    *,
+    candidate_version: str | None = None,
+    candidate_digest: str | None = None,
+    primary_version: str | None = None,
+    primary_digest: str | None = None,
+    pending: Pending | None = None,
+    traffic: str = "",
+    examples: int = 50,
+    gnomon_version: str = "",
+    now: datetime.datetime | None = None,
+) -> Comparison:
+    """Compares a candidate with what users got.
+
+    The same log gives the same comparison, whatever the number of threads.
+
+    Args:
+        log: an opened log, or its folder, `<log>/<experiment>`.
+        policy: names the segments that are judged, and the limit of latency; it judges nothing here.
+        candidate_version, candidate_digest: which candidate; without a digest the one replayed last, of this
+            version if one is given.
+        primary_version, primary_digest: as configured; shown.
+        pending: what stands in the traffic beyond this opening of the log; None when it could not be reached.
+        traffic: its address; shown.
+        examples: how many requests to show one by one, at most.
+        gnomon_version, now: shown.
+
+    Raises:
+        UsageError: the policy names a segment that the traffic does not have, or one with too many values.
+        LogError: the log cannot be read, or was written by a later gnomon.
+    """
+    if not isinstance(log, Log):
+        log = open_log(log)
+    with contextlib.closing(connect(log)) as connection:
+        questions = Questions(connection, log.folder)
+        version, digest = _candidate(questions, candidate_version, candidate_digest)
+        questions.about(
+            candidate=literal(digest),
+            pairs=f"(FROM pairs WHERE candidate_digest = {literal(digest)})",
+            pending=NOTHING_PENDING,
+        )
+        if pending is not None and pending.seqs:
+            connection.register("pending", pending_table(pending))
+            questions.about(pending="pending")
+        columns = pair_columns(log.pairs.schema)
+        possible = possible_splits(columns, policy.segments)
+        overview = _overview(questions, log, possible)
+        rows = questions.ask("rows").to_pylist()
+        window = _window(overview, rows, pending)
+        splits = chosen_splits(possible, overview["distinct_values"], policy.segments)
+        weighted = not overview["least_weight"] == overview["most_weight"] == 1
+        sums = ask_days(questions, window, splits, weighted=weighted)
+        differ = disagreement(sums)
+        errors = [ErrorKind(**row) for row in questions.ask("errors").to_pylist()]
+        accounts = ask_accounts(questions, overview, rows, errors, pending)
+        scores, cutoffs = ask_scores(questions)
+        return Comparison(
+            subject=Subject(
+                experiment=experiment.name,
+                task=experiment.task,
+                positive=experiment.positive_label,
+                primary_version=primary_version,
+                primary_digest=primary_digest,
+                candidate_version=version,
+                candidate_digest=digest,
+                primary_digests=overview["primary_digests"] or [],
+                traffic=traffic,
+                log=str(log.folder),
+                log_version=log.pairs.version,
+                first_ts=overview["first_ts"],
+                last_ts=overview["last_ts"],
+                timezone=experiment.timezone,
+            ),
+            accounts=accounts,
+            coverage=Coverage(
+                frac=coverage_frac(accounts), hours_of_week=_hours(questions, experiment.timezone)
+            ),
+            disagreement=differ,
+            flips=_flips(questions, differ.n),
+            segments=segments(sums),
+            days=day_rows(sums, window),
+            scores=scores,
+            cutoffs=cutoffs,
+            shifts=ask_shifts(questions, columns, window, sums.days[sums.whole].tolist()),
+            latency=ask_latency(questions, overview, policy),
+            errors=errors,
+            correctness=ask_correctness(questions, sums, experiment.positive_label),
+            examples=ask_examples(questions, columns, examples),
+            queries=questions.asked,
+            gnomon_version=gnomon_version,
+            generated_at=now or datetime.datetime.now(datetime.UTC),
+        )
+
+
+def _candidate(questions: Questions, version: str | None, digest: str | None) -> tuple[str, str]:
+    """Version and digest of the candidate; both empty where the log has none and none was named."""
+    known = questions.ask("candidates").to_pylist()
+    fitting = [
+        row
+        for row in known
+        if (row["digest"] == digest if digest is not None else version is None or row["version"] == version)
+    ]
+    if not fitting:
+        return version or "", digest or ""
+    return version or fitting[0]["version"] or "", fitting[0]["digest"]
+
+
+def _overview(questions: Questions, log: Log, splits: Sequence[Split]) -> dict[str, Any]:
+    """What there is. Duplicates that the flag missed are counted here, and left out of every later question."""
+    distinct = ", ".join(f"count(DISTINCT {split.sql()})" for split in splits)
+    [overview] = questions.ask("overview", distinct=distinct).to_pylist()
+    if overview["newest_schema"] is not None and overview["newest_schema"] > SCHEMA_VERSION:
+        raise LogError(
+            str(log.folder),
+            f"{log.folder} has rows of schema {overview['newest_schema']}; this gnomon reads up to "
+            f"{SCHEMA_VERSION}: upgrade it",
+        )
+    if overview["pairs"] == overview["requests"]:
+        return {**overview, "missed_duplicates": 0}
+    [row] = questions.ask("missed_duplicates").to_pylist()
+    questions.about(pairs=f"({_FIRST_OF_EACH.format(pairs=questions.part('pairs'))})")
+    [overview] = questions.ask("overview", distinct=distinct).to_pylist()
+    return {**overview, "missed_duplicates": row["missed"]}
+
+
+_FIRST_OF_EACH = (
+    "FROM {pairs} QUALIFY row_number() OVER (PARTITION BY request_id "
+    "ORDER BY source_name, source_partition, source_offset, source_line) = 1"
+)
+
+
+def _window(
+    overview: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], pending: Pending | None
+) -> Window:
+    newest = {row["partition"]: row["newest"] for row in rows}
+    first = overview["first_ts"]
+    return Window(EPOCH if first is None else first_full_hour(first), read_upto(newest, pending))
+
+
+def _hours(questions: Questions, timezone: str) -> list[list[int]]:
+    week = [[0] * 24 for _ in range(7)]
+    for row in questions.ask("hours", timezone=literal(timezone)).to_pylist():
+        week[row["weekday"] - 1][row["hour"]] = row["n"]
+    return week
+
+
+def _flips(questions: Questions, n: int) -> list[Flip]:
+    return [
+        Flip(**row, share=row["n"] / n, waiting=row["n"] - row["labelled"])
+        for row in questions.ask("flips", most=str(MOST_FLIPS)).to_pylist()
+    ]

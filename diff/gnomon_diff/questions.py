@@ -1,0 +1,55 @@
+"""Questions to a log: one `.sql` file each, written against the views, with names and values put in quoted."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from gnomon_diff.comparison import Query
+from gnomon_diff.reading import readable
+
+
+class Questions:
+    """Asks a log one question after another, and keeps the SQL as it ran. Not to be shared between threads.
+
+    Args:
+        connection: with the views.
+        folder: the log's, for messages.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+        self.asked: list[Query] = []
+        self._connection = connection
+        self._folder = folder
+        self._parts: dict[str, str] = {}
+
+    def about(self, **parts: str) -> None:
+        """Sets parts of all further questions."""
+        self._parts.update(parts)
+
+    def part(self, name: str) -> str:
+        """A part that `about` set."""
+        return self._parts[name]
+
+    def ask(self, question: str, **parts: str) -> pa.Table:
+        """The answer to `sql/<question>.sql`.
+
+        Args:
+            parts: what stands for `{name}` in the file: quoted names, literals, or lists of them.
+
+        Raises:
+            LogError: the log's files changed or broke, or are too large for the machine.
+        """
+        sql = _text(question).format_map({**self._parts, **parts})
+        self.asked.append(Query(figure=question, sql=sql))
+        with readable(self._folder):
+            return self._connection.sql(sql).to_arrow_table()
+
+
+@cache
+def _text(question: str) -> str:
+    return files("gnomon_diff").joinpath("sql", f"{question}.sql").read_text(encoding="utf-8")

@@ -1,0 +1,124 @@
+"""One judgement: measures the log as the configuration has it, judges it, records and shows the verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import gnomon_diff
+import gnomon_reports
+import pyarrow as pa
+from gnomon_capture.errors import TrafficError
+from gnomon_diff.comparison import Comparison, Verdict
+from gnomon_diff.decision import Decision
+from gnomon_diff.labels import LoadedLabels
+from gnomon_diff.reading import Log, open_log
+from gnomon_replay.log import PairLog
+from gnomon_replay.model import locate
+from gnomon_replay.pending import Pending, count_pending
+from gnomon_replay.settings import Model
+from gnomon_replay.sources import open_source
+from gnomon_reports.decisions import read_decisions, record_decision
+
+from gnomon import __version__
+from gnomon.config import Config
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A comparison and the verdict on it."""
+
+    comparison: Comparison
+    verdict: Verdict
+
+
+def compare_and_judge(config: Config, candidate: Model, *, examples: int, advisory: bool = False) -> Judged:
+    """Measures the log and judges the candidate by the experiment's policy.
+
+    Raises:
+        ModelError: a model's file cannot be read; its digest says which pairs are its.
+        LogError, DecisionError: the log or its decisions cannot be read.
+        UsageError: the policy does not fit the log.
+    """
+    history = read_decisions(config.log / "decisions")
+    log = open_log(config.log)
+    primary = config.primary
+    digest = locate(candidate, config.folder).digest
+    comparison = gnomon_diff.compare(
+        log,
+        config.experiment,
+        config.policy,
+        candidate_version=candidate.version,
+        candidate_digest=digest,
+        primary_version=primary.version,
+        primary_digest=None if primary.model is None else locate(primary, config.folder).digest,
+        pending=_pending(config, log, digest),
+        traffic=config.traffic.address,
+        examples=examples,
+        gnomon_version=__version__,
+    )
+    verdict = gnomon_diff.judge(
+        comparison,
+        config.policy,
+        history,
+        labels=config.labels,
+        defaults=not config.policy_given,
+        advisory=advisory,
+    )
+    return Judged(comparison, verdict)
+
+
+def _pending(config: Config, log: Log, digest: str) -> Pending | None:
+    """What stands in the traffic beyond this log; None, and a word about it, where it cannot be reached."""
+    try:
+        source = open_source(config.traffic, config.folder, config.experiment.name, group=None)
+    except TrafficError as exc:
+        print(f"note: {exc} What is pending there is not known.", file=sys.stderr)
+        return None
+    with contextlib.closing(source):
+        written = PairLog(config.log, source.stream.name, digest)
+        return count_pending(source, lambda parts: written.positions(parts, version=log.pairs.version))
+
+
+def write_report(config: Config, judged: Judged) -> Path:
+    """Writes the page and comparison.json; returns the page's path."""
+    folder = config.log / "reports"
+    policy = config.path.read_text(encoding="utf-8")
+    page = gnomon_reports.write(judged.comparison, judged.verdict, folder, policy_text=policy)
+    here = Path.cwd()
+    return page.relative_to(here) if page.is_relative_to(here) else page
+
+
+def record(config: Config, judged: Judged) -> Decision | None:
+    """Appends a decision record, where something changed."""
+    return record_decision(
+        config.log / "decisions", judged.comparison, judged.verdict, config.policy, config.labels
+    )
+
+
+def verdict_text(judged: Judged) -> str:
+    """The verdict and its criteria, for a terminal."""
+    return gnomon_reports.summary_text(judged.comparison, judged.verdict)
+
+
+def load_labels(config: Config, file: Path) -> LoadedLabels:
+    """Loads labels into the log, and says what they brought."""
+    loaded = gnomon_diff.load_labels(file, config.log, config.experiment.task)
+    left_out = f", {loaded.without_label:,} rows without one left out" if loaded.without_label else ""
+    print(
+        f"labels: {loaded.rows:,} loaded for {loaded.requests:,} requests, {loaded.matched:,} of them in the log{left_out}",
+        file=sys.stderr,
+    )
+    return loaded
+
+
+def query(config: Config, sql: str) -> pa.Table:
+    """Answers one SELECT over the log."""
+    return gnomon_diff.query(config.log, sql)
+
+
+def schema(config: Config) -> str:
+    """The views and their columns."""
+    return gnomon_diff.schema_text(open_log(config.log))
