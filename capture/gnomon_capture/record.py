@@ -20,6 +20,7 @@ import re
 import time
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
@@ -151,8 +152,8 @@ class Unencodable(ValueError):  # noqa: N818 - an outcome that is counted, not a
 
 def _plain(value: Any) -> Any:
     """Turns what serving code likes to pass (NumPy scalars, dates) into what JSON has."""
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-        return value.item()
+    if hasattr(value, "tolist") and hasattr(value, "ndim"):
+        return value.tolist()
     if isinstance(value, (datetime.datetime, datetime.date)):
         return value.isoformat()
     raise Unencodable(f"{type(value).__name__} has no JSON form")
@@ -182,21 +183,35 @@ def encode_lines(records: Sequence[Request | Ledger]) -> bytes:
 def _encode_line(record: Request | Ledger) -> bytes:
     """One line. msgspec writes a non-finite float as null, so a line with a null is looked at again."""
     line = _encoder.encode(record)
-    if b"null" in line:
+    if b"null" in line and isinstance(record, Request) and _may_hold_non_finite(record):
         plain = msgspec.to_builtins(record, enc_hook=_plain)
-        if _has_non_finite(plain):
-            line = json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
+        line = json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
     return line + b"\n"
 
 
-def _has_non_finite(value: Any) -> bool:
+def _may_hold_non_finite(record: Request) -> bool:
+    served = record.served
+    return (
+        (record.features is not None and any(map(_non_finite, record.features.values())))
+        or _non_finite(record.payload)
+        or (
+            served is not None
+            and any(map(_non_finite, (served.label, served.score, served.scores, served.output)))
+        )
+    )
+
+
+def _non_finite(value: Any) -> bool:
+    """Whether a value is, or holds, a float that JSON has not; True where only a closer look could tell."""
+    if value is None or isinstance(value, (str, int)):
+        return False
     if isinstance(value, float):
         return not math.isfinite(value)
     if isinstance(value, dict):
-        return any(_has_non_finite(item) for item in value.values())
+        return any(map(_non_finite, value.values()))
     if isinstance(value, (list, tuple)):
-        return any(_has_non_finite(item) for item in value)
-    return False
+        return any(map(_non_finite, value))
+    return True
 
 
 def is_ledger(line: bytes) -> bool:
@@ -320,10 +335,15 @@ def format_ts(time_ns: int) -> str:
     '2026-11-24T08:00:00.123456Z'
     """
     seconds, rest = divmod(time_ns, 1_000_000_000)
+    return f"{_second(seconds)}.{rest // 1000:06d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(seconds: int) -> str:
     moment = time.gmtime(seconds)
     return (
         f"{moment.tm_year:04d}-{moment.tm_mon:02d}-{moment.tm_mday:02d}"
-        f"T{moment.tm_hour:02d}:{moment.tm_min:02d}:{moment.tm_sec:02d}.{rest // 1000:06d}Z"
+        f"T{moment.tm_hour:02d}:{moment.tm_min:02d}:{moment.tm_sec:02d}"
     )
 
 
@@ -358,6 +378,8 @@ def canonical_label(value: Scalar) -> str | None:
         number = float(value)
         underflow = number == 0 and re.search("[1-9]", value.lower().partition("e")[0])
         return value if underflow or not math.isfinite(number) else _shortest(number)
+    if hasattr(value, "item") and isinstance(value.item(), bool):
+        value = value.item()  # NumPy's boolean is no index
     with contextlib.suppress(TypeError):
         return str(operator.index(value))  # type: ignore[arg-type]  # bool, int, NumPy's integers
     number = float(str(value))  # through text: a float32 keeps its own shortest form

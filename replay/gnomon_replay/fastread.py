@@ -110,7 +110,7 @@ def _only_ignored(found: pa.Schema, wire: pa.Schema) -> bool:
     """Whether all that lines have beyond the schema is null, or in a field that `decode_line` ignores."""
     extra = [field for field in found if field.name == "payload"]
     extra += [field for field in found.field("served").type if field.name == "output"]
-    for column in ("attributes",):
+    for column in ("attributes", "features"):
         known = {field.name for field in wire.field(column).type}
         extra += [field for field in found.field(column).type if field.name not in known]
     return all(field.type == pa.null() for field in extra)
@@ -159,7 +159,5 @@ def _years_valid(column: pa.TimestampArray) -> bool:
 
 def _origins_valid(column: pa.StructArray) -> bool:
     process, seq = column.field("process"), column.field("seq")
-    if not process.null_count == seq.null_count == column.null_count:
-        return False  # half an origin
     names = pc.unique(process.drop_null()).to_pylist()
     return _least(seq, 0) and all(re.match(PROCESS_PATTERN, name) for name in names)

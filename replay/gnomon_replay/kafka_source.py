@@ -173,7 +173,6 @@ def _cluster_id(address: KafkaAddress) -> str:
     admin = KafkaAdminClient(
         bootstrap_servers=list(address.servers),
         bootstrap_timeout_ms=CONNECT_TIMEOUT_MS,
-        metrics_enabled=False,
     )
     try:
         if address.topic not in admin.list_topics():

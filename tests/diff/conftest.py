@@ -286,6 +286,7 @@ def _requests(rng: np.random.Generator, n: int) -> pd.DataFrame:
     failed("primary", unseen & (rng.random(n) < 0.02), "exception", "KeyError")
     failed("primary_again", sampled & (rng.random(n) < 0.02), "exception", "KeyError")
     frame.loc[~unseen & (rng.random(n) < 0.004), "served_label"] = None  # a score, but no answer
+    frame.loc[rng.random(n) < 0.003, "candidate_label"] = None
     frame.loc[~unseen & (rng.random(n) < 0.003), "served_score"] = float("inf")
     frame["noise_frac"] = np.where(frame["ts"] < START + pd.Timedelta(days=4), 0.1, 0.12)
     return frame

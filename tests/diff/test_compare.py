@@ -79,7 +79,8 @@ def pairs(planted: Planted) -> pd.DataFrame:
     frame["truth"] = frame["request_id"].map(planted.truth)
     both_failed = frame["s_error"].notna() & frame["candidate_error"].notna()
     has_primary = frame["s_label"].notna() | frame["s_error"].notna()
-    frame["labelled"] = frame["truth"].notna() & has_primary & ~both_failed
+    has_candidate = frame["candidate_label"].notna() | frame["candidate_error"].notna()
+    frame["labelled"] = frame["truth"].notna() & has_primary & has_candidate & ~both_failed
     frame["s_right"] = frame["labelled"] & frame["s_error"].isna() & (frame["s_label"] == frame["truth"])
     frame["c_right"] = frame["labelled"] & (frame["candidate_label"] == frame["truth"])
     frame["day"] = (frame["ts"] - DAY_0) // pd.Timedelta(days=1)

@@ -353,12 +353,13 @@ def test_a_day_is_whole_once_every_partition_with_something_pending_is_past_it(c
     assert whole(Pending(5, {}, frozenset({"never read"}))) == 0
 
 
-def test_a_full_hour_is_a_start_of_its_own(compared: Compare) -> None:
-    rows = requests(48)
+def test_a_full_hour_is_a_start_of_its_own_and_a_day_ends_where_the_next_begins(compared: Compare) -> None:
+    rows = requests(24 * 4 + 1)
     rows["ts"] = rows["ts"].dt.floor("h")
     found = compared(rows)
-    assert [day.start for day in found.days] == [rows["ts"][0], rows["ts"][24]]
-    assert [day.pairs for day in found.days] == [24, 24]
+    assert [day.start for day in found.days] == rows["ts"][::24].tolist()
+    assert [(day.pairs, day.whole) for day in found.days] == [(24, True)] * 4 + [(1, False)]
+    assert {(shift.n_then, shift.n_now) for shift in found.shifts} == {(48, 48)}
 
 
 def test_rows_of_a_later_schema_are_refused(compared: Compare) -> None:

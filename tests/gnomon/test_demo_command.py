@@ -9,6 +9,23 @@ import sys
 import pytest
 
 
+@pytest.mark.timeout(600)
+def test_the_good_candidate_is_promoted(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "gnomon.cli", "demo", "--folder", tmp_path / "good"],
+        capture_output=True,
+        text=True,
+        timeout=580,
+    )
+    document = json.loads(next(tmp_path.glob("good/shadow/*/reports/*/comparison.json")).read_text())
+    states = {row["name"]: row["state"] for row in document["verdict"]["criteria"] if row["state"] != "pass"}
+    # Whether enough requests were timed on a quiet enough machine is not for a test to decide; all else is.
+    assert states in ({}, {"latency_p95": "open"})
+    assert document["verdict"]["verdict"] == ("HOLD" if states else "PROMOTE")
+    assert done.returncode == (3 if states else 0), done.stderr
+    assert document["comparison"]["accounts"]["paired"] == 167_246
+
+
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "broken"

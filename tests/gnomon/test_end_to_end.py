@@ -196,14 +196,14 @@ def test_a_second_replay_finds_nothing_to_do(judged, departures):
     assert rows(config, "select count(*) n from pairs") == [{"n": len(departures)}]
 
 
-def test_the_gate_finds_the_good_candidate_within_every_limit_that_is_not_about_time(judged):
+def test_three_weeks_show_the_good_candidate_within_the_limits_on_all_traffic(judged):
     config, *_ = judged
     verdict = json.loads(gnomon("gate", "--config", str(config), "--json", status=(0, 3)).stdout)
-    timed = [row for row in verdict["criteria"] if row["name"] == "latency_p95"]
-    states = {row["state"] for row in verdict["criteria"] if row["name"] != "latency_p95"}
-    assert states == {"pass"}
-    # How fast a shared machine is decides the rest: PROMOTE, unless the timed requests leave it open.
-    assert verdict["verdict"] == ("PROMOTE" if timed[0]["state"] == "pass" else "HOLD")
+    assert verdict["look"] == DAYS
+    whole = {row["name"]: row["state"] for row in verdict["criteria"] if row["segment"] is None}
+    latency = whole.pop("latency_p95")  # how fast a shared machine is decides this one
+    assert latency in ("pass", "open")
+    assert whole == dict.fromkeys(("disagreement", "error_rate", "accuracy", "critical_errors"), "pass")
 
 
 def test_the_report_is_one_file_with_the_verdict_on_top(judged):

@@ -126,7 +126,7 @@ def _create_topic(bootstrap: str, topic: str) -> None:
     from kafka.admin import NewTopic
 
     with translated(f"kafka://{bootstrap}/{topic}"):
-        admin = KafkaAdminClient(bootstrap_servers=bootstrap.split(","), metrics_enabled=False)
+        admin = KafkaAdminClient(bootstrap_servers=bootstrap.split(","))
         try:
             admin.create_topics([NewTopic(topic, num_partitions=PARTITIONS, replication_factor=1)])
         finally:

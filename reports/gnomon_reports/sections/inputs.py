@@ -64,6 +64,15 @@ def _answer(run: Run) -> list[Content]:
         )
     elif accounts.missing:
         first = group(strong(f"{many(accounts.missing, 'record')} missing."), " All else is accounted for.")
+    elif accounts.missing is None:
+        first = group(
+            strong("Not known."),
+            " Some numbers are nowhere, and the traffic could not be reached to find them.",
+        )
+    elif any(line.balanced is None for line in accounts.balances):
+        first = group(
+            strong("As far as known."), " Not every line of the accounts can be counted on both sides."
+        )
     elif not accounts.paired:
         first = (
             "No record was read."
@@ -93,7 +102,7 @@ def _answer(run: Run) -> list[Content]:
 
 
 def _covered(frac: float | None) -> str:
-    return "" if frac is None else f" {share(frac * 1e4, 1e4)} of what was mirrored or dropped became a pair."
+    return "" if frac is None else f" {share(frac * 1e4, 1e4)} of what was mirrored or dropped is in the log."
 
 
 def _accounts(run: Run) -> Figure:
@@ -118,14 +127,18 @@ def _accounts(run: Run) -> Figure:
         ],
         ["= predicted", b(count(accounts.predicted)), ""],
     ]
-    rows = [row for row in rows if row[1] != "0" or plain_keep(row[0])]
+    rows = [row for row in rows if row[1] != "0" or _kept(row[0])]
     wrong = [line for line in accounts.balances if line.balanced is False]
     if wrong:
         title = f"{many(len(wrong), 'line')} of the accounts do not balance"
     elif accounts.missing:
         title = f"{many(accounts.missing, 'record')} missing"
+    elif accounts.missing is None:
+        title = "Some records may be missing"
     elif not accounts.rows and not accounts.mirrored:
         title = "No records"
+    elif any(line.balanced is None for line in accounts.balances):
+        title = "Every line that can be known adds up"
     else:
         title = "Nothing is lost unaccounted"
     return Figure(
@@ -143,7 +156,7 @@ def _accounts(run: Run) -> Figure:
     )
 
 
-def plain_keep(name: Content) -> bool:
+def _kept(name: Content) -> bool:
     """Lines that say something even at nought."""
     return isinstance(name, str) and not any(
         word in name for word in ("removed", "unnumbered", "not selected")
@@ -195,8 +208,8 @@ def _balances(run: Run) -> Figure | None:
     off = sum(line.balanced is False for line in balances)
     return Figure(
         "input-balances",
-        f"{many(off, 'line')} off" if off else "Every line that can be known adds up",
-        "records; each side counted on its own",
+        f"{many(off, 'line')} off" if off else "Each side counted on its own",
+        "records, as the ledgers have them and as the log has them",
         grid("Balances of the accounts", ["line", num("left"), num("right"), "finding"], rows),
         foot=[f"n {count(run.comparison.accounts.rows)} rows in the log", "counted, so no interval"],
         wide=4,

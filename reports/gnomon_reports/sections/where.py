@@ -147,14 +147,8 @@ def _matrix(run: Run, labels: list[str]) -> Markup:
             for column in labels
         ),
     )
-    return group(
-        table(
-            caption("Answers of one model against those of the other", cls="vh"),
-            thead(head),
-            tbody(*rows),
-            cls="flip",
-        ),
-    )
+    name = caption("Answers of one model against those of the other", cls="vh")
+    return table(name, thead(head), tbody(*rows), cls="flip")
 
 
 def _cell(run: Run, flip: Flip | None, off: bool, most: int) -> Markup:
@@ -184,7 +178,7 @@ def _largest(run: Run) -> Markup:
         ]
         for flip in flips
     ]
-    return group(grid("The largest flips", ["Flip", "", num("Pairs"), num("Share")], rows))
+    return grid("The largest flips", ["Flip", "Pairs, as a bar", num("Pairs"), num("Share")], rows)
 
 
 def _days(run: Run) -> Figure | None:
