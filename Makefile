@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-kafka test check bench clean
+.PHONY: help demo demo-kafka test check bench vendor clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 BIN := .venv/bin
@@ -38,6 +38,9 @@ check: $(READY) ## format, lint, types, and the rules of the house
 bench: $(READY) ## every benchmark
 	bash tests/system.sh java maven
 	for file in $(sort $(wildcard bench/*.py)); do echo "== $$file"; $(BIN)/python "$$file" $(ARGS); done
+
+vendor: $(READY) ## renew the plotly bundle that reports carry; needs npm
+	$(BIN)/python -m gnomon_reports.vendor_plotly
 
 clean: ## remove all that these targets made
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist gnomon-demo* tests/kafka/target

@@ -82,11 +82,13 @@ def _pending(config: Config, log: Log, digest: str) -> Pending | None:
         return count_pending(source, lambda parts: written.positions(parts, version=log.pairs.version))
 
 
-def write_report(config: Config, judged: Judged) -> Path:
-    """Writes the page and comparison.json; returns the page's path."""
+def write_report(config: Config, judged: Judged, *, examples: bool) -> Path:
+    """Writes the page and comparison.json, with requests one by one or without; returns the page's path."""
     folder = config.log / "reports"
     policy = config.path.read_text(encoding="utf-8")
-    page = gnomon_reports.write(judged.comparison, judged.verdict, folder, policy_text=policy)
+    page = gnomon_reports.write(
+        judged.comparison, judged.verdict, folder, policy_text=policy, examples=examples
+    )
     here = Path.cwd()
     return page.relative_to(here) if page.is_relative_to(here) else page
 

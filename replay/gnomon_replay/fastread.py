@@ -159,5 +159,7 @@ def _years_valid(column: pa.TimestampArray) -> bool:
 
 def _origins_valid(column: pa.StructArray) -> bool:
     process, seq = column.field("process"), column.field("seq")
+    if not process.null_count == seq.null_count == column.null_count:
+        return False  # half an origin
     names = pc.unique(process.drop_null()).to_pylist()
     return _least(seq, 0) and all(re.match(PROCESS_PATTERN, name) for name in names)

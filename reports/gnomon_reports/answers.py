@@ -39,6 +39,8 @@ def noise_twin(run: Run) -> str:
     found = run.comparison.disagreement
     if found.noise is None:
         return "the noise floor was not measured"
+    if not found.noise:
+        return f"no noise: {about(found.noise_n)} asked twice, answered alike"
     return f"noise alone gives {share(found.noise * found.noise_n, found.noise_n)}"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from gnomon_diff.comparison import Criterion, Verdict
 
 from gnomon_reports.criteria import estimate_of, limit_number, limit_of, wording
-from gnomon_reports.markup import Content, code, group, plain, say, strong
+from gnomon_reports.markup import Content, group, plain, say, strong
 from gnomon_reports.numerals import about, day, in_words, many, rate, sentence, share
 from gnomon_reports.run import Run, segment_name
 
@@ -108,12 +108,7 @@ def _parts(run: Run, criterion: Criterion) -> dict[str, Content]:
 
 def _hold(run: Run, verdict: Verdict) -> Content:
     if verdict.expired:
-        restart = code("gnomon decisions declare --restart")
-        return say(
-            "Not shown in {days}: start a new run ({restart}).",
-            days=many(verdict.days, "day"),
-            restart=restart,
-        )
+        return _expired(run, verdict)
     state = data_state(run)
     if state is not None:
         return say("Not yet. {state}", state=state)
@@ -133,6 +128,18 @@ def _hold(run: Run, verdict: Verdict) -> Content:
         more=f" {sentence(in_words(more))} more {'is' if more == 1 else 'are'} open." if more else "",
         next=next_look(run, verdict),
         **_parts(run, still_open[0]),
+    )
+
+
+def _expired(run: Run, verdict: Verdict) -> Content:
+    still_open = [c for c in run.criteria if c.state == "open"]
+    what: Content = ""
+    if still_open and still_open[0].estimate is not None:
+        what = say(" {name} is open at {size}{ends} against {limit}.", **_parts(run, still_open[0]))
+    return say(
+        "Not shown in {days}:{what} That was the last look; a new experiment starts anew.",
+        days=many(verdict.days, "day"),
+        what=what,
     )
 
 

@@ -104,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     steps.begin("compare, and write the report")
     judged = compare_and_judge(config, candidate, examples=50)
     record(config, judged)
-    page = write_report(config, judged)
+    page = write_report(config, judged, examples=True)
 
     steps.begin("judge")
     print(verdict_text(judged), end="")

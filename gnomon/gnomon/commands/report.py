@@ -34,5 +34,5 @@ def run(arguments: argparse.Namespace) -> int:
     judged = compare_and_judge(
         config, config.candidate(arguments.candidate), examples=max(0, arguments.examples)
     )
-    print(write_report(config, judged))
+    print(write_report(config, judged, examples=arguments.examples > 0))
     return DONE

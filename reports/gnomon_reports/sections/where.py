@@ -87,8 +87,9 @@ def _direction(run: Run) -> Content:
         return ""
     first, flips = run.changes[0], sum(flip.n for flip in run.changes)
     return say(
-        "{part} of the flips go one way: {primary} says {a}, {candidate} says {b}.",
+        "{part} of the flips {go}: {primary} says {a}, {candidate} says {b}.",
         part=share(first.n, flips),
+        go="go one way" if 2 * first.n > flips else "are of the most frequent kind",
         primary=run.primary,
         candidate=run.candidate,
         a=value(first.primary, 30),
