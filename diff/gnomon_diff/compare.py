@@ -134,6 +134,8 @@ def compare(
 
 def _candidate(questions: Questions, version: str | None, digest: str | None) -> tuple[str, str]:
     """Version and digest of the candidate; both empty where the log has none and none was named."""
+    if version is not None and digest is not None:
+        return version, digest
     known = questions.ask("candidates").to_pylist()
     fitting = [
         row

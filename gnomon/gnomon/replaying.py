@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from gnomon_replay.asking import Panel
 from gnomon_replay.log import PairLog
-from gnomon_replay.model import HostedModel
+from gnomon_replay.model import HostedModel, locate
 from gnomon_replay.settings import Model
 from gnomon_replay.shape import Shape
 from gnomon_replay.sources import open_source
@@ -31,11 +31,11 @@ def replay(config: Config, candidate: Model, *, follow: bool) -> Progress:
     if config.primary.model is None:
         print("no primary model: no noise floor and no fair latency will be known", file=sys.stderr)
     with contextlib.ExitStack() as stack:
-        panel = stack.enter_context(_panel(config, candidate))
-        digest = panel.candidate.digest
+        digest = locate(candidate, config.folder).digest
         group = f"gnomon-{config.experiment.name}-{digest.removeprefix('sha256:')[:12]}"
         source = open_source(config.traffic, config.folder, config.experiment.name, group=group)
         stack.callback(source.close)
+        panel = stack.enter_context(_panel(config, candidate))
         log = PairLog(config.log, source.stream.name, digest)
         display = stack.enter_context(ReplayDisplay(sys.stderr))
         shape = Shape.declared(config.features)

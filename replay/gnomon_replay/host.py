@@ -1,23 +1,27 @@
 """A process that runs one model. This file stands alone: it needs pyarrow and the model's own libraries,
 so that it runs in the model's environment, which may be another Python with another scikit-learn.
 
-It is started as `python host.py FD` and speaks over that socket. A message is a length-prefixed JSON
-header and an Arrow IPC stream (may be empty):
+It is started as `python host.py CHANNEL LIFELINE`, the leader of a process group of its own, and speaks over
+the channel, a socket. A message is a length-prefixed JSON header and an Arrow IPC stream (may be empty):
 
     header bytes (uint32, big-endian) | body bytes (uint64) | header | body
 
-    {"op": "load", "kind", "path", "target", "folder", "trusted"}  →  {"features", "classes"}
+    {"op": "load", "kind", "path", "sha256", "target", "folder", "trusted"}  →  {"features", "classes"}
     {"op": "predict", "positive": index among the classes} + features  →  {"elapsed_ns"} + answers
 
 Whatever goes wrong in the model is answered as {"error": kind, "message": text}; a crash or a hang is seen
-by the other side, which is why this is a process of its own.
+by the other side, which is why this is a process of its own. It never outlives that side: see `end_with`.
 """
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import importlib
 import io
 import json
+import os
+import signal
 import socket
 import struct
 import sys
@@ -28,6 +32,7 @@ from typing import Any
 import pyarrow as pa
 
 PREFIX = struct.Struct(">IQ")
+_MESSAGE_CHARS = 2000
 
 
 def send(channel: socket.socket, header: dict[str, Any], table: Any = None) -> None:
@@ -82,7 +87,7 @@ class Estimator:
         for name in ("predict_proba", "classes_"):
             if not hasattr(estimator, name):
                 raise TypeError(f"a {type(estimator).__name__} has no {name}: a binary model needs it")
-        self.classes = [value.item() if hasattr(value, "item") else value for value in estimator.classes_]
+        self.classes = [_plain(value) for value in estimator.classes_]
         if len(self.classes) != 2:
             raise TypeError(f"a binary model has two classes, this one has {self.classes}")
         names = getattr(estimator, "feature_names_in_", None)
@@ -93,15 +98,17 @@ class Estimator:
         """`class`, the index of the label among the classes, and `score`, P(positive)."""
         import numpy as np
 
-        probabilities = np.asarray(self._estimator.predict_proba(frame))
+        answer = self._estimator.predict_proba(frame)
+        try:
+            probabilities = np.asarray(answer, dtype=np.float64)
+        except (TypeError, ValueError) as exc:
+            raise WrongAnswerError("wrong_type", f"probabilities that are no numbers: {exc}") from exc
         if probabilities.shape != (len(frame), 2):
             raise WrongAnswerError(
                 "wrong_rows", f"probabilities of shape {probabilities.shape} for {len(frame)} requests"
             )
-        return {
-            "class": pa.array(probabilities.argmax(axis=1), pa.int32()),
-            "score": pa.array(probabilities[:, positive], pa.float64()),
-        }
+        scores = np.where(np.isfinite(probabilities).all(axis=1), probabilities[:, positive], np.nan)
+        return {"class": pa.array(probabilities.argmax(axis=1), pa.int32()), "score": pa.array(scores)}
 
 
 class Function:
@@ -116,50 +123,82 @@ class Function:
     def predict(self, frame: Any, positive: int) -> dict[str, Any]:
         """`label` and `score`, as far as the callable gives them, from a DataFrame or a list of dicts."""
         answer = self._function(frame)
-        if isinstance(answer, list):
+        if isinstance(answer, list) and all(isinstance(row, dict) for row in answer):
             given = {name for row in answer for name in row}
-            columns = {
-                name: [row.get(name) for row in answer] for name in ("label", "score") if name in given
-            }
+            columns = {name: [row.get(name) for row in answer] for name in ("label", "score") if name in given}
+        elif hasattr(answer, "columns"):
+            columns = {name: list(answer[name]) for name in ("label", "score") if name in answer.columns}
         else:
-            columns = {name: list(answer[name]) for name in ("label", "score") if name in answer}
+            kind = type(answer).__name__
+            raise WrongAnswerError("wrong_type", f"answered a {kind}, not a DataFrame or a list of dicts")
         if len(answer) != len(frame):
             raise WrongAnswerError("wrong_rows", f"{len(answer)} answers for {len(frame)} requests")
         if not columns:
             raise WrongAnswerError("wrong_type", "an answer needs `label`, `score` or both")
         try:
             return {
-                name: pa.array(values, pa.float64() if name == "score" else None)
+                name: pa.array([_label(value) for value in values], pa.string())
+                if name == "label"
+                else pa.array(values, pa.float64(), from_pandas=True)
                 for name, values in columns.items()
             }
         except (pa.ArrowException, TypeError, ValueError) as exc:
-            raise WrongAnswerError("wrong_type", str(exc)) from exc
+            raise WrongAnswerError("wrong_type", f"a {next(iter(columns))} of another type: {exc}") from exc
+
+
+def _label(value: Any) -> str | None:
+    """A label as text, one form for all kinds of number; whoever asked brings it into canonical form."""
+    value = _plain(value)
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, float):
+        return repr(value) if abs(value) < float("inf") else None
+    if isinstance(value, int):
+        return str(value)
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    raise TypeError(f"a label is text, a number or a boolean, not a {type(value).__name__}")
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy scalar as Python's; a float32 keeps its own shortest form."""
+    if type(value).__name__ in ("float16", "float32"):
+        return float(str(value))
+    return value.item() if hasattr(value, "item") else value
 
 
 def load(request: dict[str, Any]) -> Estimator | Function:
     """The model that the other side asks for."""
-    kind, path = request["kind"], request["path"]
-    sys.path.insert(0, request["folder"])
+    kind = request["kind"]
+    sys.path[0] = request["folder"]  # in place of this file's own folder
     if kind == "callable":
         module, _, name = request["target"].partition(":")
         function: Any = importlib.import_module(module)
         for part in name.split("."):
             function = getattr(function, part)
+        if not callable(function):
+            raise TypeError(f"{request['target']} is a {type(function).__name__}, which cannot be called")
         return Function(function)
+    with open(request["path"], "rb") as file:
+        data = file.read()
+    if hashlib.sha256(data).hexdigest() != request["sha256"]:
+        raise ValueError("the file has changed since the run began; start anew to run another model")
     if kind == "skops":
         import skops.io
 
-        trusted = ("sklearn.", "numpy.", "scipy.", *request["trusted"])
-        types = skops.io.get_untrusted_types(file=path)
-        foreign = [name for name in types if not name.startswith(trusted)]
+        known = ("sklearn.", "numpy.", "scipy.")
+        types = skops.io.get_untrusted_types(data=data)
+        foreign = [name for name in types if not name.startswith(known) and name not in request["trusted"]]
         if foreign:
             raise TypeError(
                 f"holds types that are not trusted: {', '.join(foreign)}; name them in trusted_types if you do"
             )
-        return Estimator(skops.io.load(path, trusted=types))
+        return Estimator(skops.io.loads(data, trusted=types))
     import joblib
 
-    return Estimator(joblib.load(path))
+    return Estimator(joblib.load(io.BytesIO(data)))
 
 
 def frame_of(table: Any, names: list[str] | None) -> Any:
@@ -193,15 +232,35 @@ def serve(channel: socket.socket) -> None:
             else:
                 reply = answer(model, request, table)
         except WrongAnswerError as exc:
-            reply = {"error": exc.kind, "message": str(exc)[:2000]}, None
+            reply = {"error": exc.kind, "message": str(exc)[:_MESSAGE_CHARS]}, None
         except MemoryError:
             reply = {"error": "out_of_memory", "message": "MemoryError"}, None
         except Exception as exc:
             traceback.print_exc()
             text = "".join(traceback.format_exception_only(exc)).strip()
-            reply = {"error": "exception", "message": text[:2000]}, None
+            reply = {"error": "exception", "message": text[:_MESSAGE_CHARS]}, None
         send(channel, *reply)
 
 
+def end_with(lifeline: int) -> None:
+    """Has the kernel kill this process and what it started as soon as the other side holds the lifeline (a
+    pipe) no more, whatever the model is doing, and however the other side ended."""
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+
+
+def main() -> None:
+    """Serves over the channel that stands on the command line."""
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    lifeline = int(sys.argv[2])
+    for descriptor in (channel.fileno(), lifeline):
+        os.set_inheritable(descriptor, False)
+    # A child that the model forks must not hold the channel open when this process is gone.
+    os.register_at_fork(after_in_child=channel.close)
+    end_with(lifeline)
+    serve(channel)
+
+
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    main()

@@ -1,192 +1,31 @@
-"""A model in a process of its own, as the worker asks it: batches in, answers out, one error per bad request.
+"""A model as the worker asks it: batches in, answers out, one error per bad request.
 
-A crash, a hang, an exception or garbage is that process's problem: the batch is halved until the guilty
-request stands alone, that request gets an `error`, and the rest goes on.
+A crash, a hang, an exception or garbage is the problem of the model's process: the batch is cut into parts until
+the guilty request stands alone, that request gets an `error`, and the rest goes on.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 from gnomon_capture.record import canonical_label
 
-from gnomon_replay import host
 from gnomon_replay.columns import canonical_labels
 from gnomon_replay.errors import ModelError
+from gnomon_replay.hostprocess import HostError, HostProcess
+from gnomon_replay.modelfile import locate as locate  # handed on
 from gnomon_replay.pairs import CRITICAL_KINDS, OUTPUT, UNREPRODUCED
 from gnomon_replay.settings import Experiment, Model
 
-LOAD_TIMEOUT_S = 120.0
-_KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV")
-_THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-
-
-class HostError(Exception):
-    """A host did not answer a batch.
-
-    Attributes:
-        kind: one of `pairs.ERROR_KINDS`.
-    """
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
-@dataclass(frozen=True)
-class ModelFile:
-    """Where a model lies and what its bytes are.
-
-    Attributes:
-        kind: `skops`, `joblib` or `callable`.
-        digest: sha256 of its bytes; of a callable, of its table in the configuration.
-    """
-
-    kind: str
-    path: Path
-    target: str
-    digest: str
-
-
-def locate(model: Model, folder: Path) -> ModelFile:
-    """Finds and checks a model, without loading it.
-
-    Args:
-        folder: the configuration's; `model.model` is relative to it.
-
-    Raises:
-        ModelError: no such file, another digest than pinned, or a file that runs code and is not allowed to.
-    """
-    target = model.model or ""
-    suffix = Path(target).suffix
-    if suffix not in (".skops", ".joblib", ".pkl"):
-        if ":" not in target:
-            raise ModelError(
-                model.version, f"{target!r}: write file.skops, file.joblib or module:callable as its `model`"
-            )
-        table = {key: value for key, value in msgspec.to_builtins(model).items() if value}
-        encoded = msgspec.json.encode(table, order="sorted")
-        return ModelFile("callable", folder, target, f"sha256:{hashlib.sha256(encoded).hexdigest()}")
-    path = folder / target
-    try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as exc:
-        raise ModelError(model.version, f"{path} cannot be read ({exc.strerror}); check its `model`") from exc
-    if model.sha256 is not None and model.sha256 != digest:
-        raise ModelError(model.version, f"{path} has sha256 {digest}, not the pinned {model.sha256}")
-    kind = "skops" if suffix == ".skops" else "joblib"
-    if kind == "joblib" and not model.allow_pickle and model.sha256 is None:
-        raise ModelError(
-            model.version,
-            f'{path} runs code as it loads; set allow_pickle = true, or pin it by sha256 = "{digest}"',
-        )
-    return ModelFile(kind, path, target, f"sha256:{digest}")
-
-
-class Host:
-    """One running host process. Not thread-safe."""
-
-    def __init__(self, model: Model, file: ModelFile, folder: Path, threads: int) -> None:
-        ours, theirs = socket.socketpair()
-        environment = {key: os.environ[key] for key in _KEPT_ENVIRONMENT if key in os.environ}
-        environment |= dict.fromkeys(_THREAD_SETTINGS, str(threads))
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the host
-        self._model = model
-        self._channel = ours
-        try:
-            self._process = subprocess.Popen(
-                [model.python or sys.executable, "-W", "ignore", host.__file__, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                env=environment,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=self._output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as exc:
-            raise ModelError(model.version, f"{model.python} cannot be started ({exc.strerror})") from exc
-        finally:
-            theirs.close()
-        self.features: list[str] | None = None
-        self.classes: list[Any] | None = None
-        try:
-            request = {
-                "op": "load",
-                "kind": file.kind,
-                "path": str(file.path.absolute()),
-                "target": file.target,
-                "folder": str(folder.absolute()),
-                "trusted": list(model.trusted_types),
-            }
-            header, _ = self._ask(request, None, LOAD_TIMEOUT_S)
-        except HostError as exc:
-            self.close()
-            raise ModelError(model.version, f"{file.target} cannot be loaded: {exc}") from exc
-        self.features, self.classes = header["features"], header["classes"]
-
-    def predict(self, table: pa.Table, positive: int) -> tuple[pa.Table, int]:
-        """Answers to a batch, and the nanoseconds that the model's call took.
-
-        Raises:
-            HostError: no answer; a host that crashed or hung is closed and must not be asked again.
-        """
-        header, answers = self._ask({"op": "predict", "positive": positive}, table, self._model.timeout_s)
-        if answers is None or answers.num_rows != table.num_rows:
-            raise HostError("wrong_rows", f"answers for {table.num_rows} requests are missing")
-        return answers, header["elapsed_ns"]
-
-    @property
-    def alive(self) -> bool:
-        return self._channel.fileno() >= 0
-
-    def close(self) -> None:
-        """Ends the process, and whatever it started."""
-        self._channel.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self._output.close()
-
-    def _ask(
-        self, header: dict[str, Any], table: pa.Table | None, timeout_s: float
-    ) -> tuple[dict[str, Any], pa.Table | None]:
-        self._channel.settimeout(timeout_s)
-        try:
-            host.send(self._channel, header, table)
-            reply, answers = host.receive(self._channel)
-        except TimeoutError as exc:
-            self.close()
-            raise HostError("timeout", f"no answer within {timeout_s:g} s") from exc
-        except (EOFError, OSError) as exc:
-            message = self._last_words()
-            self.close()
-            raise HostError("crash", message) from exc
-        if "error" in reply:
-            raise HostError(reply["error"], reply["message"])
-        return reply, answers
-
-    def _last_words(self) -> str:
-        code = self._process.wait()
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-        size = self._output.seek(0, os.SEEK_END)
-        self._output.seek(max(0, size - 500))
-        tail = self._output.read().decode(errors="replace").strip()
-        return f"the model's process was {how}" + (f"; it last wrote: {tail}" if tail else "")
+PARTS = 8
+"""Into how many a failed batch is cut: a hang costs its time limit in each round, a crash a new process, and
+eighths find one request among 20,000 in five rounds, where halves take fifteen."""
+MOST_ROWS = 20_000
+_TIME_FRAC = 0.25
+"""The share of the time limit that a batch may take, by the speed of the last one."""
 
 
 class HostedModel:
@@ -204,6 +43,7 @@ class HostedModel:
         self._folder = folder
         self._threads = threads
         self.digest = self._file.digest
+        self._rows = MOST_ROWS
         self._host = self._start()
         self.features = self._host.features
         labels = None if self._host.classes is None else [canonical_label(c) for c in self._host.classes]
@@ -214,24 +54,27 @@ class HostedModel:
                 self.close()
                 raise ModelError(
                     model.version,
-                    f"its classes are {labels}; none is the positive {experiment.positive_label!r}",
+                    f"its classes are {labels}; none is the positive {experiment.positive_label!r}; "
+                    "correct [experiment] positive",
                 )
             self._positive = labels.index(experiment.positive_label)
 
-    def needs(self, known: list[str]) -> list[str] | None:
-        """The features to hand over, of those the traffic has; None for all of them.
+    def needs(self, known: list[str]) -> list[str]:
+        """The features to hand over, of those the traffic has.
 
         Raises:
-            ModelError: the model declares a feature that the traffic never has.
+            ModelError: the model declares a feature that no request had.
         """
         if self.features is None:
-            return None
+            return known
         for name in self.features:
             if name not in known:
                 near = get_close_matches(name, known, n=1)
-                hint = f"did it mean `{near[0]}`?" if near else f"it has {', '.join(sorted(known)) or 'none'}"
+                hint = f"did it mean `{near[0]}`?" if near else f"it has {', '.join(sorted(known)) or 'none'}."
                 raise ModelError(
-                    self.version, f"needs the feature `{name}`, which the traffic never has; {hint}"
+                    self.version,
+                    f"needs the feature `{name}`, which no request has had; {hint} "
+                    "If it is only rare, declare its type under [features]",
                 )
         return self.features
 
@@ -241,29 +84,30 @@ class HostedModel:
         Raises:
             ModelError: it fails on every one of them; better said now than in every row of the log.
         """
-        if not table.num_rows:
-            return
         answers = self.answer(table)
-        errors = answers.field("error")
-        if errors.null_count == 0:
+        if len(answers) and answers.field("error").null_count == 0:
             first = answers[0].as_py()
             raise ModelError(
                 self.version,
-                f"failed on all of the first {table.num_rows} requests: {first['error']}: {first['message']}",
+                f"failed on all of {table.num_rows} requests from the first batch: "
+                f"{first['error']}: {first['message']}",
             )
 
     def answer(self, table: pa.Table) -> pa.StructArray:
-        """Answers to a batch of features, one row each, of type `pairs.OUTPUT`."""
-        if not table.num_rows:
-            return pa.array([], OUTPUT)
-        try:
-            answers, _ = self._predict(table)
-            return self._outputs(answers)
-        except HostError as exc:
-            if table.num_rows == 1:
-                return self._failed(table, exc)
-        half = table.num_rows // 2
-        return pa.concat_arrays([self.answer(table.slice(0, half)), self.answer(table.slice(half))])
+        """Answers to a batch, one row each, of type `pairs.OUTPUT`.
+
+        Args:
+            table: a column per feature, or the column `payload` alone.
+        """
+        if self._labels is not None and table.column_names == ["payload"]:
+            return self._all_failed(table, "wrong_type", "this model takes features; the request has a payload")
+        answers = []
+        begin = 0
+        while begin < table.num_rows:
+            chunk = table.slice(begin, self._rows)
+            answers.append(self._answer(chunk))
+            begin += chunk.num_rows
+        return pa.concat_arrays(answers) if answers else pa.array([], OUTPUT)
 
     def time(self, table: pa.Table) -> pa.StructArray:
         """The answer to one request, run alone, with `latency_us`: the model's call, without transport."""
@@ -275,11 +119,24 @@ class HostedModel:
 
     def close(self) -> None:
         """Ends the host."""
-        if self._host.alive:
-            self._host.close()
+        self._host.close()
 
-    def _start(self) -> Host:
-        return Host(self._settings, self._file, self._folder, self._threads)
+    def _start(self) -> HostProcess:
+        return HostProcess(self._settings, self._file, self._folder, self._threads)
+
+    def _answer(self, table: pa.Table) -> pa.StructArray:
+        try:
+            answers, elapsed_ns = self._predict(table)
+            row_s = max(1, elapsed_ns) / 1e9 / table.num_rows
+            self._rows = max(1, min(MOST_ROWS, int(_TIME_FRAC * self._settings.timeout_s / row_s)))
+            return self._outputs(answers)
+        except HostError as exc:
+            if table.num_rows == 1:
+                return self._failed(table, exc)
+        size = -(-table.num_rows // PARTS)
+        return pa.concat_arrays(
+            [self._answer(table.slice(begin, size)) for begin in range(0, table.num_rows, size)]
+        )
 
     def _predict(self, table: pa.Table) -> tuple[pa.Table, int]:
         if not self._host.alive:
@@ -298,8 +155,12 @@ class HostedModel:
             except HostError as again:
                 if again.kind not in CRITICAL_KINDS:
                     message = UNREPRODUCED + message
-        row = {"version": self.version, "error": error.kind, "message": message}
-        return pa.array([row], OUTPUT)
+        return self._all_failed(table, error.kind, message)
+
+    def _all_failed(self, table: pa.Table, kind: str, message: str) -> pa.StructArray:
+        text = message.encode(errors="replace").decode()  # a model's words may hold what UTF-8 does not
+        row = {"version": self.version, "error": kind, "message": text}
+        return pa.array([row] * table.num_rows, OUTPUT)
 
     def _outputs(self, answers: pa.Table, latency_us: int | None = None) -> pa.StructArray:
         """The model's columns as OUTPUT; a score or label that is missing or not finite is an error."""
@@ -311,9 +172,11 @@ class HostedModel:
             bad = pc.invert(pc.fill_null(pc.is_finite(score), False))
         if self._labels is not None:
             label = self._labels.take(columns["class"])
+        elif "label" in columns:
+            label = canonical_labels(columns["label"])
+            bad = pc.or_(bad, pc.is_null(label))
         else:
-            label, missing = _given_labels(columns.get("label"))
-            bad = pc.or_(bad, missing)
+            raise HostError("wrong_type", "an answer of a binary model needs a `label`")
         nothing = pa.nulls(count, pa.string())
         children = {
             "version": pa.repeat(self.version, count),
@@ -327,15 +190,3 @@ class HostedModel:
         }
         arrays = [children[field.name].cast(field.type) for field in OUTPUT]
         return pa.StructArray.from_arrays(arrays, fields=list(OUTPUT))
-
-
-def _given_labels(given: pa.Array | None) -> tuple[pa.StringArray, pa.BooleanArray]:
-    """A callable's labels in canonical form, and which of them are none."""
-    if given is None:
-        raise HostError("wrong_type", "an answer of a binary model needs a `label`")
-    if pa.types.is_nested(given.type):
-        raise HostError("wrong_type", f"a label is text, a number or a boolean, not {given.type}")
-    missing = pc.is_null(given, nan_is_null=True)
-    if pa.types.is_floating(given.type):
-        missing = pc.or_(missing, pc.fill_null(pc.is_inf(given), False))
-    return canonical_labels(given), missing
