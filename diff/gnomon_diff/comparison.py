@@ -245,7 +245,7 @@ class Flip(Value, frozen=True, kw_only=True):
 
     Attributes:
         primary, candidate: labels in canonical form.
-        labelled, waiting: with a label, and without.
+    labelled, waiting: with a label, and without.
         primary_right, candidate_right: of `labelled`.
     """
 
@@ -367,7 +367,7 @@ class Latency(Value, frozen=True, kw_only=True):
 
 
 class ErrorKind(Value, frozen=True, kw_only=True):
-    """Errors of one kind on one side, with one message as an example."""
+    """Errors of one kind on one side, with one message as an example; critical ones are the candidate's alone."""
 
     side: Literal["served", "primary", "candidate"]
     kind: str
@@ -380,7 +380,7 @@ class Correctness(Value, frozen=True, kw_only=True):
     """Who is right, on requests whose label is known.
 
     Attributes:
-        labelled: pairs with a label; of `n` pairs.
+        labelled: pairs with a label, of `n` pairs; not those on which both sides failed, or one has no answer.
         primary, candidate: accuracy of what users got, and of the candidate.
         difference: candidate − primary, paired, in points of accuracy.
         only_primary, only_candidate, both, neither: right on the same requests.
@@ -408,7 +408,8 @@ class Coverage(Value, frozen=True, kw_only=True):
     """How much of the traffic is in the log.
 
     Attributes:
-        frac: distinct numbered records in the log / (mirrored + dropped); null where nothing is numbered.
+        frac: distinct numbered records in the pairs / (mirrored + dropped); null where nothing is numbered. Dead
+            letters are not covered.
     """
 
     frac: float | None

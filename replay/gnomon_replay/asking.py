@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,9 +21,10 @@ import pyarrow.compute as pc
 from gnomon_replay.model import HostedModel
 from gnomon_replay.pairs import ANSWERS, OUTPUT
 
-PREDICT_ROWS = 20_000
 WARM_UP = 5
 """Untimed single requests to each model before the first timed one."""
+CHECKED_ROWS = 5
+"""Requests that are tried first, from all over the first batch that has so many."""
 
 Mask = npt.NDArray[np.bool_]
 
@@ -34,12 +35,15 @@ def in_noise_sample(request_ids: Sequence[str], frac: float) -> Mask:
     >>> in_noise_sample(["a", "b", "c"], 0.5).tolist()
     [False, False, True]
     """
-    threshold = int(frac * (1 << 64))
-    hashes = (
-        int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, person=b"gnomon noise").digest())
-        for text in request_ids
-    )
-    return np.fromiter((value < threshold for value in hashes), bool, len(request_ids))
+    fresh = hashlib.blake2b(digest_size=8, person=b"gnomon noise").copy
+    digests = []
+    for text in request_ids:
+        hasher = fresh()
+        hasher.update(text.encode())
+        digests.append(hasher.digest())
+    shares = np.frombuffer(b"".join(digests), ">u8")
+    # 2^64 itself is no uint64: a share of 1 is everything.
+    return shares < np.uint64(frac * 2**64) if frac < 1 else np.ones(len(shares), bool)
 
 
 @dataclass
@@ -49,7 +53,7 @@ class Panel:
     Attributes:
         candidate: answers every request.
         primary: answers the noise sample, timed requests, and those whose served answer was not seen; None
-            where there is no primary model: then there is no noise floor and no fair latency.
+            where there is no primary model: then there is no noise floor, and no latency to compare with.
         noise_frac: share of requests in the noise sample.
     """
 
@@ -77,41 +81,47 @@ class Panel:
             ModelError: a model needs what the traffic has not, or fails on all of the first requests.
         """
         count = requests.num_rows
-        columns: dict[str, _Column] = {name: _Column(count) for name in ANSWERS[1:]}
+        columns = {name: _Column(count) for name in ANSWERS[1:]}
         if not count:
             return {name: column.array() for name, column in columns.items()}
-        ask_candidate = self._feed(self.candidate, requests)
-        ask_primary = None if self.primary is None else self._feed(self.primary, requests)
+        candidate = _Inquiry(self.candidate, requests)
+        primary = None if self.primary is None else _Inquiry(self.primary, requests)
         self._check(requests)
         noise = np.zeros(count, bool)
-        clocked = np.zeros(count, bool)
-        if ask_primary is not None:
+        if primary is not None:
             noise = in_noise_sample(requests.column("request_id").to_pylist(), self.noise_frac)
-            clocked[self._draw(np.flatnonzero(~noise), timed)] = True
+        clocked = np.zeros(count, bool)
+        clocked[self._draw(np.flatnonzero(~noise), timed)] = True
         plain = ~noise & ~clocked
-        columns["candidate"].put(plain, ask_candidate(plain))
-        if ask_primary is not None:
-            unseen = plain & pc.is_null(requests.column("served")).to_numpy(zero_copy_only=False)
-            columns["primary"].put(unseen, ask_primary(unseen))
+        columns["candidate"].put(plain, candidate.ask(plain))
+        timed_sides = [(columns["candidate"], candidate)]
+        if primary is not None:
+            unseen = plain & pc.is_null(requests.column("served")).to_numpy()
+            columns["primary"].put(unseen, primary.ask(unseen))
             runs = [
-                (columns["primary"], ask_primary),
-                (columns["primary_again"], ask_primary),
-                (columns["candidate"], ask_candidate),
-                (columns["candidate_again"], ask_candidate),
+                (columns["primary"], primary),
+                (columns["primary_again"], primary),
+                (columns["candidate"], candidate),
+                (columns["candidate_again"], candidate),
             ]
             self.random.shuffle(runs)
-            for column, ask in runs:
-                column.put(noise, ask(noise))
-            self._time(requests, clocked, columns)
+            for column, inquiry in runs:
+                column.put(noise, inquiry.ask(noise))
+            timed_sides.append((columns["primary"], primary))
+        self._time(clocked, timed_sides)
         return {name: column.array() for name, column in columns.items()}
 
     def _check(self, requests: pa.Table) -> None:
-        if self._checked:
+        """Tries the models once. Not on a few requests alone: those may well be odd."""
+        if self._checked or requests.num_rows < CHECKED_ROWS:
             return
+        rows = np.linspace(0, requests.num_rows - 1, CHECKED_ROWS, dtype=np.int64)
+        sample = requests.take(pa.array(rows))
+        known = _feature_names(requests)
         for model in (self.candidate, self.primary):
             if model is not None:
-                model.check(_features(model, requests.slice(0, WARM_UP)))
-                unused = [name for name in _known(requests) if model.features and name not in model.features]
+                model.check(_Inquiry(model, sample).given)
+                unused = [name for name in known if model.features and name not in model.features]
                 if unused:
                     self.notes.append(f"model {model.version} does not use {', '.join(unused)}")
         self._checked = True
@@ -119,73 +129,21 @@ class Panel:
     def _draw(self, rows: npt.NDArray[np.int64], count: int) -> list[int]:
         return self.random.sample(rows.tolist(), min(count, len(rows)))
 
-    @staticmethod
-    def _feed(model: HostedModel, requests: pa.Table) -> Callable[[Mask], pa.StructArray]:
-        features = _features(model, requests)
-
-        def ask(mask: Mask) -> pa.StructArray:
-            chosen = features.filter(pa.array(mask))
-            parts = [
-                model.answer(chosen.slice(start, PREDICT_ROWS))
-                for start in range(0, chosen.num_rows, PREDICT_ROWS)
-            ]
-            return pa.concat_arrays(parts or [pa.array([], OUTPUT)])
-
-        return ask
-
-    def _time(self, requests: pa.Table, clocked: Mask, columns: dict[str, _Column]) -> None:
-        """Runs the requests of `clocked` one at a time, each through both models in random order."""
-        if self.primary is None or not clocked.any():
+    def _time(self, clocked: Mask, sides: list[tuple[_Column, _Inquiry]]) -> None:
+        """Runs the requests of `clocked` one at a time, each through all sides in random order."""
+        rows = np.flatnonzero(clocked).tolist()
+        if not rows:
             return
-        chosen = requests.filter(pa.array(clocked))
-        sides = [
-            ("primary", self.primary, _features(self.primary, chosen)),
-            ("candidate", self.candidate, _features(self.candidate, chosen)),
-        ]
         if not self._warm:
-            for _, model, features in sides:
-                for row in range(min(WARM_UP, chosen.num_rows)):
-                    model.time(features.slice(row, 1))
+            for _, inquiry in sides:
+                for row in rows[:WARM_UP]:
+                    inquiry.time(row)
             self._warm = True
-        answers: dict[str, list[pa.StructArray]] = {"primary": [], "candidate": []}
-        for row in range(chosen.num_rows):
-            self.random.shuffle(sides)
-            for name, model, features in sides:
-                answers[name].append(model.time(features.slice(row, 1)))
-        for name, parts in answers.items():
-            columns[name].put(clocked, pa.concat_arrays(parts))
-
-
-class _Column:
-    """An answer column that is filled in parts, each for the rows of a mask."""
-
-    def __init__(self, count: int) -> None:
-        self._at = np.full(count, -1, np.int64)
-        self._parts: list[pa.StructArray] = []
-        self._filled = 0
-
-    def put(self, mask: Mask, answers: pa.StructArray) -> None:
-        self._at[mask] = np.arange(self._filled, self._filled + len(answers))
-        self._parts.append(answers)
-        self._filled += len(answers)
-
-    def array(self) -> pa.StructArray:
-        if not self._filled:
-            return pa.nulls(len(self._at), OUTPUT)
-        where = pa.array(self._at, mask=self._at < 0)
-        return pa.concat_arrays(self._parts).take(where)
-
-
-def _known(requests: pa.Table) -> list[str]:
-    if "features" not in requests.column_names:
-        return []
-    return [field.name for field in requests.schema.field("features").type]
-
-
-def _features(model: HostedModel, requests: pa.Table) -> pa.Table:
-    """What a model is given of these requests: its features, or the payloads where there are no features."""
-    known = _known(requests)
-    column = requests.column("features").combine_chunks() if known else None
-    if column is None or (requests.num_rows and column.null_count == len(column)):
-        return requests.select(["payload"])
-    return pa.table({name: column.field(name) for name in model.needs(known) or known})
+        answers: list[list[pa.StructArray]] = [[] for _ in sides]
+        order = list(range(len(sides)))
+        for row in rows:
+            self.random.shuffle(order)
+            for side in order:
+                answers[side].append(sides[side][1].time(row))
+        for (column, _), parts in zip(sides, answers, strict=True):
+            column.put(clocked, pa.concat_arrays(parts))

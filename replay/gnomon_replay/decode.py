@@ -133,7 +133,9 @@ class Decoder:
             return [table]
         parts = list(block.parts(PART_LINES))
         tables = [self._fast(part) for part in parts] if len(parts) > 1 else [None]
-        read = {index: self._records(parts[index], bad) for index, table in enumerate(tables) if table is None}
+        read = {
+            index: self._records(parts[index], bad) for index, table in enumerate(tables) if table is None
+        }
         # Learnt from the whole block before the first row of it, whatever its parts are.
         self._learn([record for records in read.values() for _, record in records])
         for index, records in read.items():
@@ -205,15 +207,14 @@ class Decoder:
             "ts": parse_ts(record.ts),
             "service": record.service,
             "key": record.key,
-            "attributes": record.attributes and {
-                name: self.shape.fit_attribute(name, value) for name, value in record.attributes.items()
-            },
+            "attributes": record.attributes
+            and {name: self.shape.fit_attribute(name, value) for name, value in record.attributes.items()},
             "weight": record.weight,
-            "features": record.features and {
-                name: self.shape.fit(name, value) for name, value in record.features.items()
-            },
+            "features": record.features
+            and {name: self.shape.fit(name, value) for name, value in record.features.items()},
             "payload": None if record.payload is None else canonical_json(record.payload),
-            "served": served and {
+            "served": served
+            and {
                 "version": served.version,
                 "label": canonical_label(served.label),
                 "score": served.score,

@@ -125,7 +125,9 @@ class Function:
         answer = self._function(frame)
         if isinstance(answer, list) and all(isinstance(row, dict) for row in answer):
             given = {name for row in answer for name in row}
-            columns = {name: [row.get(name) for row in answer] for name in ("label", "score") if name in given}
+            columns = {
+                name: [row.get(name) for row in answer] for name in ("label", "score") if name in given
+            }
         elif hasattr(answer, "columns"):
             columns = {name: list(answer[name]) for name in ("label", "score") if name in answer.columns}
         else:

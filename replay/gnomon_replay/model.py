@@ -70,7 +70,9 @@ class HostedModel:
         for name in self.features:
             if name not in known:
                 near = get_close_matches(name, known, n=1)
-                hint = f"did it mean `{near[0]}`?" if near else f"it has {', '.join(sorted(known)) or 'none'}."
+                hint = (
+                    f"did it mean `{near[0]}`?" if near else f"it has {', '.join(sorted(known)) or 'none'}."
+                )
                 raise ModelError(
                     self.version,
                     f"needs the feature `{name}`, which no request has had; {hint} "
@@ -100,7 +102,9 @@ class HostedModel:
             table: a column per feature, or the column `payload` alone.
         """
         if self._labels is not None and table.column_names == ["payload"]:
-            return self._all_failed(table, "wrong_type", "this model takes features; the request has a payload")
+            return self._all_failed(
+                table, "wrong_type", "this model takes features; the request has a payload"
+            )
         answers = []
         begin = 0
         while begin < table.num_rows:

@@ -39,10 +39,14 @@ class Experiment(Settings, frozen=True, kw_only=True):
             raise SettingsError(
                 f"{path}.name", f"{self.name!r} is no name: letters, digits, `.`, `_` and `-`, no `.` first"
             )
+        if re.search(r"[][|^%\\]", self.log):
+            raise SettingsError(
+                f"{path}.log", f"{self.log!r}: Delta cannot use a path with any of [ ] | ^ % \\"
+            )
         if self.positive_label in ("", "nan"):
             raise SettingsError(f"{path}.positive", "name the label whose probability is the score")
         try:
-            zoneinfo.ZoneInfo(self.timezone)
+            zoneinfo.ZoneInfo("" if self.timezone == "localtime" else self.timezone)
         except (ValueError, OSError) as exc:
             raise SettingsError(
                 f"{path}.timezone", f"{self.timezone!r} is no time zone; write one such as America/New_York"

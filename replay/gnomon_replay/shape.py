@@ -62,7 +62,9 @@ class Names:
         if not name or _NO_NAME.search(name):
             return f"{name!r:.60} is no name that a table can have"
         if len(self.types) >= MAX_FIELDS:
-            return f"`{name}` would be one more than {MAX_FIELDS} names; put what is not tabular into `payload`"
+            return (
+                f"`{name}` would be one more than {MAX_FIELDS} names; put what is not tabular into `payload`"
+            )
         return None
 
 
