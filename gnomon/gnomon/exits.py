@@ -31,8 +31,10 @@ def guarded(command: Callable[[], int]) -> int:
     except GnomonError as exc:
         return _say(str(exc), UNABLE)
     except ImportError as exc:
-        if exc.name in _SERVICE or "pip install" in str(exc):
-            return _say(f"this command needs {exc.name or 'more'}: pip install 'gnomon[service]'", UNABLE)
+        if "pip install" in str(exc):
+            return _say(str(exc), UNABLE)
+        if exc.name in _SERVICE:
+            return _say(f"this command needs {exc.name}: pip install 'gnomon[service]'", UNABLE)
         return _unexpected(exc)
     except KeyboardInterrupt:
         return _say("interrupted; what was committed stays, and the next run goes on from there", UNABLE)
