@@ -1,8 +1,8 @@
 """The decision record: what was decided, from what, after which record.
 
 One JSON file a record under `<log>/<experiment>/decisions/`, append-only; each names the digest of the one
-before, so that a record that was changed or taken out shows. A record is made when verdict, look, policy or
-candidate change, not on every poll. `judge` reads them as history: whose first look it is, and what sticks.
+before, so that a record that was changed or taken out shows. A candidate gets one when its verdict, look or
+policy changes, not on every poll. `judge` reads them as history: whose first look it is, and what sticks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Decision(Value, frozen=True, kw_only=True):
         number: from 0, without gaps.
         previous: digest of the record before; null for the first.
         days: whole days there were when it was made.
-        look: whole days of the look that decided; null before the first.
+        look: whole days of the look that decided, as in the verdict; null before the first.
         comparison_digest: sha256 of the `comparison.json` it was made from.
         policy: the rules, as `policy_digest` hashes them.
         human: who decided, and an override with name, reason and expiry; null while nobody did.
@@ -62,7 +62,14 @@ def decode_decision(data: bytes) -> Decision:
     Raises:
         ValueError: it is none, or of a later schema.
     """
+    schema = msgspec.json.decode(data, type=_SchemaOnly).schema
+    if schema > SCHEMA:
+        raise ValueError(f"its schema is {schema}, this gnomon reads up to {SCHEMA}: upgrade it")
     return msgspec.json.decode(data, type=Decision)
+
+
+class _SchemaOnly(msgspec.Struct):
+    schema: int
 
 
 def digest_of(data: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -40,9 +41,9 @@ class ErrorRate(Settings, frozen=True, kw_only=True):
 
 
 class LatencyP95(Settings, frozen=True, kw_only=True):
-    """The most that the p95 of latency may rise over the primary's."""
+    """The most that the p95 of latency may rise over the primary's; less than a thousandth no clock tells."""
 
-    max_increase_rel: Annotated[float, msgspec.Meta(gt=0, le=1000)]
+    max_increase_rel: Annotated[float, msgspec.Meta(ge=0.001, le=1000)]
 
 
 class Accuracy(Settings, frozen=True, kw_only=True):
@@ -81,13 +82,21 @@ class Segments(Settings, frozen=True, kw_only=True):
 
     Attributes:
         by: `features.<name>` or `attributes.<name>`; default: every attribute with at most 50 values.
-        min_segment_frac: smaller segments are judged together, as `other`.
+        min_segment_frac: smaller segments, as a share of all pairs, are judged together, as `other`; what is
+            smaller even so is not judged by itself.
         disagreement: default: the criterion's own limit.
     """
 
     by: tuple[Annotated[str, msgspec.Meta(pattern=r"^(features|attributes)\..")], ...] | None = None
     min_segment_frac: Frac = 0.01
     disagreement: Excess | None = None
+
+    def check(self, path: str) -> None:
+        by = self.by or ()
+        if len(set(by)) < len(by):
+            raise SettingsError(f"{path}.by", "one of them stands twice")
+        if self.disagreement is not None and self.by == ():
+            raise SettingsError(f"{path}.by", "name the segments that the limit is for")
 
 
 class Policy(Settings, frozen=True, kw_only=True):
@@ -140,13 +149,28 @@ class Policy(Settings, frozen=True, kw_only=True):
             raise SettingsError(
                 f"{path}.looks_days", "write whole days in rising order, such as [14, 21, 28]"
             )
-        if self.looks_days[0] < 7:
+        first = next(days for days in range(1, 1000) if _most_log_e(days) >= -math.log(self.alpha))
+        if self.looks_days[0] < first:
             raise SettingsError(
                 f"{path}.looks_days",
-                "fewer than 7 whole days can never show a candidate to be within a limit",
+                f"at alpha {self.alpha:g} no candidate can be shown to be within a limit by {self.looks_days[0]} whole "
+                f"days; look first after {first} or more",
             )
-        if self.segments.disagreement is not None and self.segments.by == ():
-            raise SettingsError(f"{path}.segments.by", "name the segments that the limit is for")
+        self.segments.check(f"{path}.segments")
+        if self.segments.disagreement is not None and self.disagreement is None:
+            raise SettingsError(
+                f"{path}.segments.disagreement",
+                "it is a limit of `disagreement`, which this policy does not judge",
+            )
+
+
+def _most_log_e(days: int) -> float:
+    """The most that so many days can show: all alike, nothing flagged, one added at twice the limit.
+
+    `evidence.t_log_e` of n = days + 1 values with s = days - 1 and v = n, its cdf taken as 1.
+    """
+    n = days + 1
+    return -0.5 * math.log(n + 1) + n / 2 * math.log((n + 1) * n / (5 * days + 1)) + math.log(2)
 
 
 def default_policy(*, has_primary_model: bool) -> Policy:
@@ -204,14 +228,17 @@ def _chosen(settings: Settings) -> dict[str, Any]:
     """The settings that are not at their default, nested ones likewise; durations in seconds."""
     chosen: dict[str, Any] = {}
     for field in msgspec.structs.fields(settings):
-        value = getattr(settings, field.name)
-        if value == field.default:
-            continue
-        if isinstance(value, Settings):
-            value = _chosen(value)
-        elif field.name in ("valid_for", "deadline"):
-            value = duration_s(value, field.name)
-        elif isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        chosen[field.encode_name] = value
+        value = _canonical(field.name, getattr(settings, field.name))
+        if value != _canonical(field.name, field.default):
+            chosen[field.encode_name] = value
     return chosen
+
+
+def _canonical(name: str, value: Any) -> Any:
+    if isinstance(value, Settings):
+        return _chosen(value)
+    if name in ("valid_for", "deadline"):
+        return duration_s(value, name)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value

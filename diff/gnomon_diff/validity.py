@@ -1,12 +1,16 @@
-"""Whether the data can carry a verdict at all: accounts that balance, features that were served, coverage."""
+"""Whether the data can carry a verdict at all: accounts that balance, coverage, features that were served."""
 
 from __future__ import annotations
 
-from gnomon_diff.comparison import Comparison
-from gnomon_diff.settings import Policy
+import math
+from typing import NamedTuple
 
-SKEWED_MIN = 3
-"""Requests of the noise sample that must show skew before a share of them means anything."""
+from gnomon_diff.comparison import Accounts, Comparison, Disagreement
+from gnomon_diff.settings import Policy
+from gnomon_diff.wording import many, percent
+
+CHANCE_SD = 3.09
+"""How many standard deviations are beyond chance: one-sided .001 (as for design effects; statistics.md, 6)."""
 
 
 def invalid_because(comparison: Comparison, policy: Policy) -> list[str]:
@@ -22,26 +26,62 @@ def invalid_because(comparison: Comparison, policy: Policy) -> list[str]:
         )
     elif accounts.missing > policy.missing.max_frac * accounts.mirrored:
         reasons.append(
-            f"{accounts.missing} of {accounts.mirrored} mirrored records are unaccounted for: find them before "
-            "reading anything below"
+            f"{accounts.missing:,} of {many(accounts.mirrored, 'mirrored record')} are unaccounted for: find them "
+            "before reading anything below"
         )
     reasons += [
-        f"the accounts do not balance: {line.name}, {line.left} against {line.right}"
+        f"the accounts do not balance: {line.name}, {line.left:,} against {line.right:,}"
         for line in accounts.balances
         if line.balanced is False
     ]
-    if accounts.seen is None and policy.require_ledger:
-        reasons.append("the traffic has no ledger, and the policy requires one")
+    unaccounted = _without_ledger(accounts)
+    if policy.require_ledger and unaccounted:
+        reasons.append(f"the policy requires a ledger, and {unaccounted}")
     if coverage.frac is not None and coverage.frac < policy.coverage.min_frac:
-        reasons.append(
-            f"only {coverage.frac:.1%} of the traffic is in the log; the policy asks for "
-            f"{policy.coverage.min_frac:.0%}"
+        pending = (
+            f": {accounts.pending:,} are pending, `gnomon replay` reads them" if accounts.pending else ""
         )
-    disagreement = comparison.disagreement
-    skew = disagreement.skew
-    if skew is not None and skew > policy.skew.max and skew * disagreement.noise_n >= SKEWED_MIN:
         reasons.append(
-            f"the primary, run again, differs from what it served on {skew:.1%} of requests more than from "
-            f"itself (limit {policy.skew.max:.1%}): the captured features are not those it saw"
+            f"only {percent(coverage.frac)} of the traffic is in the log, of at least "
+            f"{percent(policy.coverage.min_frac)}{pending}"
         )
+    skew = skew_over(comparison.disagreement, policy)
+    if skew is not None and skew.beyond_chance:
+        reasons.append(f"{skew.said}: the captured features are not those it saw")
     return reasons
+
+
+class Skew(NamedTuple):
+    """Serving skew over its limit, in words; by more than chance makes of so few requests, or not."""
+
+    said: str
+    beyond_chance: bool
+
+
+def skew_over(disagreement: Disagreement, policy: Policy) -> Skew | None:
+    """Serving skew, where it is over its limit.
+
+    Its standard deviation is at most that of a request's 1, where the primary differs from what it served and
+    not from itself, or -1, the other way round: of these there are at most as many as it differs from itself,
+    which is at most twice the noise floor.
+    """
+    skew, n = disagreement.skew, disagreement.noise_n
+    if skew is None or not n or skew <= policy.skew.max:
+        return None
+    sd = math.sqrt((skew + 4 * (disagreement.noise or 0.0)) / n)
+    said = (
+        f"the primary, run again, differs from what it served on {percent(skew)} of {many(n, 'request')} more than "
+        f"from itself, of at most {percent(policy.skew.max)}"
+    )
+    return Skew(said, skew - CHANCE_SD * sd > policy.skew.max)
+
+
+def _without_ledger(accounts: Accounts) -> str | None:
+    """Which of the traffic has no ledger, in words."""
+    if accounts.seen is None:
+        return "the traffic has none"
+    if accounts.without_ledger:
+        return f"none came from {', '.join(accounts.without_ledger[:3])}"
+    if accounts.unnumbered:
+        return f"{many(accounts.unnumbered, 'pair')} came from producers that do not number their records"
+    return None

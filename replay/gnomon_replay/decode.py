@@ -180,8 +180,10 @@ class Decoder:
         rows: list[dict[str, Any]] = []
 
         def refuse(index: int, record: Request, reason: Reason, exc: Exception) -> None:
-            known = {"request_id": record.request_id, "key": record.key, "origin": record.origin}
-            bad.add(block.source(index), lines[index], BadRecordError(reason, str(exc), **known))
+            error = BadRecordError(
+                reason, str(exc), request_id=record.request_id, key=record.key, origin=record.origin
+            )
+            bad.add(block.source(index), lines[index], error)
 
         for index, record in records:
             try:

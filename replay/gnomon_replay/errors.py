@@ -4,7 +4,9 @@ UsageError
 └── ModelError            a model file that is none, a feature it needs and the traffic has not
 UnavailableError
 ├── LogError              the log is locked, torn, full, or of a later version
-└── FencedError           another worker moved the position that this one reads from
+└── OvertakenError        another worker was first; read again from where the log stands
+    ├── FencedError       it moved the position that this one reads from
+    └── ShapeMovedError   it gave a feature another type or spelling
 """
 
 from __future__ import annotations
@@ -36,7 +38,11 @@ class LogError(UnavailableError):
         self.path = path
 
 
-class FencedError(UnavailableError):
+class OvertakenError(UnavailableError):
+    """Another worker was first; what was read has to be read again, from where the log stands now."""
+
+
+class FencedError(OvertakenError):
     """The log's position is not where this worker's reading began: somebody else wrote these pairs.
 
     Attributes:
@@ -53,3 +59,18 @@ class FencedError(UnavailableError):
         self.partition = partition
         self.expected = expected
         self.found = found
+
+
+class ShapeMovedError(OvertakenError):
+    """Another worker has given a feature or attribute another type or spelling than this batch has.
+
+    Attributes:
+        name: of the feature or attribute.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"another worker wrote `{name}` with another type or spelling; declare its type under [features], "
+            "or let one producer name it"
+        )
+        self.name = name

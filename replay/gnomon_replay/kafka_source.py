@@ -7,6 +7,7 @@ while rows wait for their commit loses them here and is read again by its next o
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,7 +21,9 @@ from kafka.structs import OffsetAndMetadata
 
 from gnomon_replay.traffic import Frame, Keeper, Stream
 
-CONNECT_TIMEOUT_MS = 10_000
+CONNECT_TIMEOUT_S = 5.0
+SESSION_TIMEOUT_MS = 10_000
+"""How long the partitions of a worker that was killed wait for their next owner."""
 POLL_RECORDS = 5_000
 FETCH_BYTES = 8 << 20
 """Of one partition, as sent: compressed, so that what waits in memory may be ten times as much."""
@@ -47,6 +50,7 @@ class KafkaSource:
         self._group = group
         self._topic = where.topic
         self._read_to: dict[str, int] = {}
+        _knock(where)
         with translated(address):
             cluster = _cluster_id(where)
             self._stream = Stream(f"kafka:{cluster}:{where.topic}", where.topic)
@@ -55,6 +59,7 @@ class KafkaSource:
                 group_id=group,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
+                session_timeout_ms=SESSION_TIMEOUT_MS,
                 allow_auto_create_topics=False,
                 max_poll_records=POLL_RECORDS,
                 max_partition_fetch_bytes=FETCH_BYTES,
@@ -168,11 +173,32 @@ def _seek(consumer: KafkaConsumer, part: TopicPartition, position: int | None) -
         consumer.seek(part, position)
 
 
+def _knock(address: KafkaAddress) -> None:
+    """Makes sure that somebody listens. kafka-python would try for long, tell the log each time, and leave its
+    sockets to the garbage collector.
+
+    Raises:
+        TrafficError: nobody does.
+    """
+    failure: Exception | None = None
+    for server in address.servers:
+        host, _, port = server.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S).close()
+            return
+        except (OSError, OverflowError) as exc:  # no such host, nobody there, no such port
+            failure = exc
+    raise TrafficError(
+        str(address),
+        f"{address} cannot be reached ({failure}); is a broker running there, and can it be reached from here?",
+    ) from failure
+
+
 def _cluster_id(address: KafkaAddress) -> str:
     """The cluster's id; also makes sure that a broker answers and has the topic."""
     admin = KafkaAdminClient(
         bootstrap_servers=list(address.servers),
-        bootstrap_timeout_ms=CONNECT_TIMEOUT_MS,
+        bootstrap_timeout_ms=int(CONNECT_TIMEOUT_S * 1000),
     )
     try:
         if address.topic not in admin.list_topics():

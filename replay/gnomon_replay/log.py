@@ -8,7 +8,7 @@ reading began from is fenced.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +17,13 @@ from deltalake import CommitProperties, DeltaTable, Transaction, WriterPropertie
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from gnomon_replay.columns import complete
-from gnomon_replay.errors import FencedError, LogError
+from gnomon_replay.errors import FencedError, LogError, ShapeMovedError
 from gnomon_replay.pairs import DEAD_LETTERS, LEDGER, PARTITION_BY, SCHEMA_VERSION, pairs_schema
 from gnomon_replay.shape import Shape
 
 CHECKPOINT_EVERY = 10
 ATTEMPTS = 10
+_DENIED = "ermission"  # as the system says it, or Rust
 _WRITER = WriterProperties(compression="ZSTD", compression_level=1)
 
 
@@ -62,6 +63,7 @@ class PairLog:
         self._source = source
         self._digest = digest
         self._pairs: DeltaTable | None = None
+        self._opened = 0  # the checkpoint before the handle
         self._standing: dict[str, int | None] = {}
 
     def positions(self, partitions: list[str], *, version: int | None = None) -> dict[str, int | None]:
@@ -79,31 +81,33 @@ class PairLog:
                 for part in partitions
             }
 
-    def shape(self) -> Shape:
-        """The features and attributes that the table has."""
-        shape = Shape({}, ())
+    def schema(self) -> pa.Schema:
+        """The columns that the table of pairs has; none if it is not there yet."""
         with _translated(self._path("pairs")):
             table = self._open("pairs")
-            if table is not None:
-                shape.adopt(pa.schema(table.schema().to_arrow()))
-        return shape
+            return pa.schema([] if table is None else table.schema().to_arrow())
 
     def recent_ids(self, partition: str, count: int) -> list[str]:
         """The ids of the last `count` requests of a partition, oldest first, for telling duplicates."""
         with _translated(self._path("pairs")):
             table = self._open("pairs")
-            if table is None:
+            reached = None if table is None else table.transaction_version(self._app_id(partition))
+            if table is None or reached is None:
                 return []
-            dataset = table.to_pyarrow_dataset()
-            rows = dataset.to_table(
-                columns={
-                    "request_id": pa.dataset.field("request_id"),
-                    "offset": pa.dataset.field("source", "offset"),
-                    "line": pa.dataset.field("source", "line"),
-                },
-                filter=(pa.dataset.field("source", "partition") == partition)
-                & (pa.dataset.field("candidate_digest") == self._digest),
-            ).sort_by([("offset", "ascending"), ("line", "ascending")])
+            rows = (
+                table.to_pyarrow_dataset()
+                .to_table(
+                    columns={
+                        "request_id": pa.dataset.field("request_id"),
+                        "offset": pa.dataset.field("source", "offset"),
+                        "line": pa.dataset.field("source", "line"),
+                    },
+                    filter=(pa.dataset.field("source", "partition") == partition)
+                    & (pa.dataset.field("source", "offset") >= reached - count)
+                    & (pa.dataset.field("candidate_digest") == self._digest),
+                )
+                .sort_by([("offset", "ascending"), ("line", "ascending")])
+            )
             ids: list[str] = rows.column("request_id")[-count:].to_pylist()
             return ids
 
@@ -123,6 +127,7 @@ class PairLog:
 
         Raises:
             FencedError: another worker moved a position; nothing of this batch's pairs was written.
+            ShapeMovedError: another worker gave a field of this batch another type; likewise.
             LogError: the log cannot be written; the same batch may be given again.
         """
         standing = {**self._standing, **batch.began}
@@ -132,18 +137,11 @@ class PairLog:
         self._append("dead_letters", batch.dead_letters, DEAD_LETTERS)
         self._append("ledger", batch.ledgers, LEDGER)
         transactions = [Transaction(self._app_id(part), at) for part, at in batch.reached.items()]
-        with _translated(self._path("pairs")):
-            for attempt in range(ATTEMPTS):
-                try:
-                    self._write_pairs(batch.pairs, CommitProperties(app_transactions=transactions))
-                    break
-                except CommitFailedError:
-                    if attempt == ATTEMPTS - 1:
-                        raise
-                    self.reopen()
+        properties = CommitProperties(app_transactions=transactions)
+        self._repeated("pairs", lambda: self._write_pairs(batch.pairs, properties), self.reopen)
         self._standing.update(batch.reached)
-        if self._pairs is not None and self._pairs.version() % CHECKPOINT_EVERY == 0:
-            self.reopen()
+        if self._pairs is not None and self._pairs.version() // CHECKPOINT_EVERY != self._opened:
+            self._pairs = None  # a checkpoint came: the next commit opens anew
 
     def reopen(self) -> None:
         """Opens the handle afresh and checks, on it, every position that reading stands at (step 2).
@@ -151,14 +149,14 @@ class PairLog:
         Raises:
             FencedError: a position moved.
         """
+        self._pairs = None
         with _translated(self._path("pairs")):
             table = self._open("pairs")
             for part, expected in self._standing.items():
                 found = None if table is None else table.transaction_version(self._app_id(part))
                 if found != expected:
-                    self._pairs = None
                     raise FencedError(part, expected, found)
-            self._pairs = table
+            self._keep(table)
 
     def forget_standing(self, partitions: Iterable[str]) -> None:
         """Stops vouching for these partitions: they were taken away, or reading goes back."""
@@ -167,18 +165,11 @@ class PairLog:
         self._pairs = None
 
     def _write_pairs(self, pairs: pa.Table, properties: CommitProperties) -> None:
-        if self._pairs is None:
-            self._pairs = self._create(pairs.schema)
-        shape = Shape({}, ())
-        known = pa.schema(self._pairs.schema().to_arrow())
-        shape.adopt(known)
-        brought = Shape({}, ())
-        brought.adopt(known)
-        brought.adopt(pairs.schema)
-        grows = (shape.features, shape.attributes) != (brought.features, brought.attributes)
+        table = self._pairs if self._pairs is not None else self._create(pairs.schema)
+        fitted, grows = fit_to_table(pairs, pa.schema(table.schema().to_arrow()))
         write_deltalake(
-            self._pairs,
-            complete(pairs, pairs_schema(brought.features, brought.attributes)),
+            table,
+            fitted,
             mode="append",
             schema_mode="merge" if grows else None,
             commit_properties=properties,
@@ -187,10 +178,9 @@ class PairLog:
 
     def _create(self, schema: pa.Schema) -> DeltaTable:
         """The `pairs` table, made with the schema of its first batch; another worker may be first."""
-        path = self._path("pairs")
         try:
-            return DeltaTable.create(
-                path,
+            table = DeltaTable.create(
+                self._path("pairs"),
                 schema,
                 mode="error",
                 partition_by=PARTITION_BY["pairs"],
@@ -198,34 +188,77 @@ class PairLog:
                 description=f"gnomon pairs, schema {SCHEMA_VERSION}",
             )
         except DeltaError:
-            if self._open("pairs") is None:
-                raise
             self.reopen()
             if self._pairs is None:
                 raise
             return self._pairs
+        self._keep(table)
+        return table
+
+    def _keep(self, table: DeltaTable | None) -> None:
+        self._pairs = table
+        self._opened = 0 if table is None else table.version() // CHECKPOINT_EVERY
 
     def _append(self, name: str, rows: pa.Table, schema: pa.Schema) -> None:
-        if rows.num_rows:
+        if not rows.num_rows:
+            return
+
+        def write() -> None:
+            write_deltalake(
+                self._path(name),
+                rows.cast(schema),
+                mode="append",
+                partition_by=PARTITION_BY.get(name),
+                writer_properties=_WRITER,
+            )
+
+        self._repeated(name, write, lambda: None)
+
+    def _repeated(self, name: str, write: Callable[[], None], after_refusal: Callable[[], None]) -> None:
+        """Writes to a table; again where Delta refused it for what another worker did meanwhile."""
+        for attempt in range(ATTEMPTS):
             with _translated(self._path(name)):
-                write_deltalake(
-                    self._path(name),
-                    rows.cast(schema),
-                    mode="append",
-                    partition_by=PARTITION_BY.get(name),
-                    writer_properties=_WRITER,
-                )
+                try:
+                    write()
+                    return
+                except CommitFailedError:
+                    if attempt == ATTEMPTS - 1:
+                        raise
+            after_refusal()
 
     def _open(self, name: str) -> DeltaTable | None:
-        with contextlib.suppress(TableNotFoundError):
+        try:
             return DeltaTable(self._path(name))
-        return None
+        except TableNotFoundError as exc:
+            if _DENIED in str(exc):
+                raise  # it may well be there
+            return None
 
     def _app_id(self, partition: str) -> str:
         return f"{self._source}/{partition}/{self._digest}"
 
     def _path(self, name: str) -> str:
         return str(self._folder / name)
+
+
+def fit_to_table(pairs: pa.Table, known: pa.Schema) -> tuple[pa.Table, bool]:
+    """The pairs with all the table's features and attributes and their own new ones behind; are there new ones?
+
+    Raises:
+        ShapeMovedError: one of theirs has another type or spelling in the table.
+    """
+    theirs, both = Shape({}, ()), Shape({}, ())
+    theirs.adopt(known)
+    both.adopt(pairs.schema)
+    both.adopt(known)
+    for column, kind in (("features", both.features), ("attributes", both.attributes)):
+        if column in pairs.schema.names:
+            for field in pairs.schema.field(column).type:
+                index = kind.get_field_index(field.name)
+                if index < 0 or kind.field(index).type != field.type:
+                    raise ShapeMovedError(field.name)
+    grows = (both.features, both.attributes) != (theirs.features, theirs.attributes)
+    return complete(pairs, pairs_schema(both.features, both.attributes)), grows
 
 
 @contextlib.contextmanager
@@ -237,8 +270,9 @@ def _translated(path: str) -> Iterator[None]:
         text = str(exc)
         if "No space left" in text:
             advice = "the disk is full; free some space and start again, nothing committed is lost"
-        elif "ermission" in text:
+        elif _DENIED in text:
             advice = "this user may not write there; change the owner or name another [experiment] log"
         else:
-            advice = f"{text[:300]}; look at the folder, then start again: nothing committed is lost"
+            said = text.strip().splitlines()[0][:300]
+            advice = f"{said}; look at the folder, then start again: nothing committed is lost"
         raise LogError(path, f"the log at {path} could not be used: {advice}") from exc

@@ -80,18 +80,17 @@ class HostedModel:
                 )
         return self.features
 
-    def check(self, table: pa.Table) -> None:
-        """Asks for a handful of real requests.
+    def check(self, answers: pa.StructArray) -> None:
+        """Looks at the answers to a handful of real requests.
 
         Raises:
-            ModelError: it fails on every one of them; better said now than in every row of the log.
+            ModelError: all of them failed; better said now than in every row of the log.
         """
-        answers = self.answer(table)
-        if len(answers) and answers.field("error").null_count == 0:
+        if answers.field("error").null_count == 0:
             first = answers[0].as_py()
             raise ModelError(
                 self.version,
-                f"failed on all of {table.num_rows} requests from the first batch: "
+                f"failed on all of {len(answers)} requests from the first batch: "
                 f"{first['error']}: {first['message']}",
             )
 

@@ -10,21 +10,24 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from gnomon_capture.errors import SettingsError, TrafficError
 
 from gnomon_replay.asking import Panel
 from gnomon_replay.columns import complete
 from gnomon_replay.decode import Decoder
 from gnomon_replay.duplicates import Duplicates
-from gnomon_replay.errors import FencedError
+from gnomon_replay.errors import OvertakenError
 from gnomon_replay.log import Batch, PairLog
-from gnomon_replay.pairs import SCHEMA_VERSION, TIMESTAMP, pairs_schema
+from gnomon_replay.pairs import FEATURE_TYPES, SCHEMA_VERSION, TIMESTAMP, pairs_schema
 from gnomon_replay.settings import ReplaySettings
 from gnomon_replay.shape import Shape
 from gnomon_replay.traffic import Frame, Source
 
 POLL_S = 0.5
-FENCED_IN_A_ROW = 3
+OVERTAKEN_IN_A_ROW = 3
 """A position that moves may be a rebalance; that often, with no commit between, it is a rival."""
+COMMIT_BYTES = 64 << 20
+"""Of traffic in one commit, however few rows it is: its memory is several times that."""
 
 
 @dataclass
@@ -56,6 +59,7 @@ class _Waiting:
 
     frames: list[Frame] = field(default_factory=list)
     lines: int = 0
+    size_bytes: int = 0
     since: float = 0.0
 
     def add(self, frames: Iterable[Frame]) -> None:
@@ -64,6 +68,7 @@ class _Waiting:
                 self.since = time.monotonic()
             self.frames.append(frame)
             self.lines += frame.data.count(b"\n") + 1
+            self.size_bytes += len(frame.data)
 
     def without(self, partitions: set[str]) -> _Waiting:
         kept = _Waiting()
@@ -77,6 +82,9 @@ class Worker:
     Rows wait in memory until a commit is due. A partition that is taken away, or given anew, loses its
     waiting rows here; whoever owns it then reads them again from the log's position, so that nothing is lost
     and nothing doubled.
+
+    Raises:
+        SettingsError: a feature is declared with another type than it has in the log.
     """
 
     def __init__(
@@ -93,15 +101,16 @@ class Worker:
         self._panel = panel
         self._settings = settings
         self._on_progress = on_progress
-        logged = log.shape()
-        shape.adopt(pairs_schema(logged.features, logged.attributes))
+        logged = log.schema()
+        _refuse_change(shape, logged)
+        shape.adopt(logged)
         self._decoder = Decoder(shape, max_record_bytes=settings.max_record_bytes)
         self._duplicates = Duplicates(log.recent_ids, settings.dedupe_ids)
         self._stop = threading.Event()
-        self._lock = threading.Lock()  # over the next three, which the source's thread changes too
-        self._at: dict[str, int | None] = {}  # where the log stands, of the partitions that are ours
-        self._taken: set[str] = set()
-        self._given: set[str] = set()
+        self._lock = threading.Lock()  # over the next two, which the source's thread changes
+        self._ours: set[str] = set()
+        self._moved: set[str] = set()  # given or taken since we looked
+        self._at: dict[str, int | None] = {}  # where the log stands, of the partitions that we read
         self._next: dict[str, int] = {}  # what is read next
         self._waiting = _Waiting()
         self._until_caught_up = False
@@ -116,32 +125,32 @@ class Worker:
         """Works until stopped, or until everything that stands in the traffic is in the log.
 
         Raises:
-            FencedError: another worker writes the same pairs.
+            FencedError, ShapeMovedError: another worker writes the same pairs, or features of other types.
             TrafficError, LogError, ModelError: as they say; what was committed stays.
         """
         self._until_caught_up = until_caught_up
         self._source.start(self)
-        self._progress.todo = self._progress.lag = self._behind(
-            self._log.positions(list(self._source.ends()))
-        )
+        self._progress.todo = self._progress.lag = self._lag_of_log()
         self._on_progress(self._progress)
-        fenced = 0
+        overtaken = 0
         while True:
+            self._settle()
             frames = self._source.read(0.0 if self._due() else POLL_S)
-            changed = self._settle()
-            self._waiting.add(self._unread(frames, changed))
-            ending = self._stop.is_set() or (until_caught_up and not frames and self._caught_up())
+            moved = self._settle()  # what came of these may be from before
+            self._waiting.add(self._unread(frame for frame in frames if frame.partition not in moved))
+            stopped = self._stop.is_set()
+            ending = stopped or (until_caught_up and not frames and not moved and self._caught_up())
             if self._waiting.frames and (ending or self._due()):
                 try:
-                    self._commit(last=ending)
-                    fenced = 0
-                except FencedError:
-                    fenced += 1
-                    if fenced == FENCED_IN_A_ROW:
+                    self._commit(last=ending and not stopped)
+                    overtaken = 0
+                except OvertakenError:
+                    overtaken += 1
+                    if overtaken == OVERTAKEN_IN_A_ROW:
                         raise
                     self._go_back()
                     continue
-            if ending:
+            if ending and not self._waiting.frames:
                 return self._progress
 
     # ---- the source's keeper; called from the source's own thread ----
@@ -149,61 +158,61 @@ class Worker:
     def given(self, partitions: list[str]) -> None:
         """These partitions are ours, perhaps anew."""
         with self._lock:
-            self._given.update(partitions)
-            self._taken.difference_update(partitions)
+            self._ours.update(partitions)
+            self._moved.update(partitions)
 
     def taken(self, partitions: list[str]) -> None:
         """These partitions are no longer ours."""
         with self._lock:
-            self._taken.update(partitions)
-            self._given.difference_update(partitions)
-            for part in partitions:
-                self._at.pop(part, None)
+            self._ours.difference_update(partitions)
+            self._moved.update(partitions)
 
     # ---- what the source's thread changed, taken over between two reads ----
 
     def _settle(self) -> set[str]:
-        """Lets go of what was taken, and goes to the log's position in what was given; returns both."""
+        """Throws away what waits of partitions that moved, and reads those that are ours from where the log
+        stands; returns which moved."""
         with self._lock:
-            taken, given = self._taken, self._given
-            self._taken, self._given = set(), set()
-        changed = taken | given
-        if changed:
-            self._drop(changed)
-        if given:
-            positions = self._log.positions(sorted(given))
-            with self._lock:
-                self._at.update((part, at) for part, at in positions.items() if part not in self._taken)
-            self._next.update((part, at or 0) for part, at in positions.items())
-            self._source.rewind(positions)
-        return changed
+            moved, self._moved = self._moved, set()
+            ours = moved & self._ours
+        if not moved:
+            return moved
+        self._waiting = self._waiting.without(moved)
+        self._log.forget_standing(moved)
+        self._duplicates.forget(moved)
+        for part in moved:
+            self._at.pop(part, None)
+            self._next.pop(part, None)
+        positions = self._log.positions(sorted(ours))
+        self._refuse_lost_end(positions)
+        self._source.rewind(positions)
+        self._at.update(positions)
+        self._next.update((part, at or 0) for part, at in positions.items())
+        return moved
 
-    def _unread(self, frames: list[Frame], changed: set[str]) -> Iterable[Frame]:
-        """The frames that are ours and not yet read. What a read brought of a partition that changed meanwhile
-        may be from anywhere in it; it is read again from the log's position."""
+    def _refuse_lost_end(self, positions: Mapping[str, int | None]) -> None:
+        ends = self._source.ends() if any(positions.values()) else {}
+        for part, at in positions.items():
+            if at is not None and at > ends.get(part, at):
+                name = self._source.stream.name
+                raise TrafficError(
+                    name,
+                    f"partition {part} of {name} ends at {ends[part]}, but {at} of it are in the log; "
+                    "was the traffic made anew? Read it into an experiment of its own",
+                )
+
+    def _unread(self, frames: Iterable[Frame]) -> Iterable[Frame]:
+        """The frames that are ours, and not read before."""
         for frame in frames:
-            ours = frame.partition not in changed and frame.partition in self._next
-            if ours and frame.offset >= self._next[frame.partition]:
+            if frame.offset >= self._next.get(frame.partition, frame.next_position):
                 self._next[frame.partition] = frame.next_position
                 yield frame
 
     def _go_back(self) -> None:
-        """After a fence: reads again from where the log stands."""
+        """After another worker was first: as if all partitions had been given anew, and with its features."""
+        self._decoder.shape.adopt(self._log.schema())
         with self._lock:
-            parts = set(self._at)
-        self._drop(parts)
-        positions = self._log.positions(list(parts))
-        with self._lock:
-            self._at.update((part, at) for part, at in positions.items() if part in self._at)
-        self._next.update((part, at or 0) for part, at in positions.items())
-        self._source.rewind(positions)
-
-    def _drop(self, partitions: set[str]) -> None:
-        self._waiting = self._waiting.without(partitions)
-        self._log.forget_standing(partitions)
-        self._duplicates.forget(partitions)
-        for part in partitions:
-            self._next.pop(part, None)
+            self._moved |= self._ours
 
     # ---- one commit ----
 
@@ -212,11 +221,13 @@ class Worker:
         if not waiting.frames:
             return False
         old = time.monotonic() - waiting.since >= self._settings.commit_s
-        return waiting.lines >= self._settings.commit_rows or (old and not self._until_caught_up)
+        full = waiting.lines >= self._settings.commit_rows or waiting.size_bytes >= COMMIT_BYTES
+        return full or (old and not self._until_caught_up)
 
     def _commit(self, *, last: bool) -> None:
         frames, self._waiting = self._waiting.frames, _Waiting()
         reached = {frame.partition: frame.next_position for frame in frames}
+        began = {part: self._at[part] for part in reached}
         decoded = self._decoder.decode(frames)
         requests = decoded.requests
         duplicate = self._duplicates.mark(requests)
@@ -224,14 +235,12 @@ class Worker:
         answers = self._panel.ask(requests, self._to_time(share, last))
         pairs = self._pairs(requests, duplicate, answers)
         with self._lock:
-            gone = {part for part in reached if part not in self._at}
-            began = {part: self._at.get(part) for part in reached}
-        if gone:  # taken while the models were busy: the rest waits for the next commit
-            self._waiting.add(frame for frame in frames if frame.partition not in gone)
+            moved = self._moved & reached.keys()
+        if moved:  # while the models were busy: what is still ours waits for the next commit
+            self._waiting.add(frame for frame in frames if frame.partition not in moved)
             return
         self._log.commit(Batch(pairs, decoded.dead_letters, decoded.ledgers, began, reached))
-        with self._lock:
-            self._at.update((part, at) for part, at in reached.items() if part in self._at)
+        self._at.update(reached)
         self._duplicates.remember(requests)
         self._source.acknowledge(reached)
         self._count(pairs, decoded.dead_letters.num_rows, frames)
@@ -278,22 +287,23 @@ class Worker:
 
     def _caught_up(self) -> bool:
         """Whether everything that now stands in our partitions has been read."""
-        with self._lock:
-            at: dict[str, int | None] = dict(self._at)
-        read = {part: self._next.get(part, position) for part, position in at.items()}
+        if not self._at:  # nothing is ours yet, or any more: others may have done it all
+            return self._lag_of_log() == 0
         ends = self._source.ends()
-        if not at:  # nothing is ours yet: an empty topic is read, all else is still to come
-            return self._behind({}) == 0
-        return self._behind({part: read.get(part, end) for part, end in ends.items()}) == 0
+        return self._lag({part: self._next.get(part, end) for part, end in ends.items()}, ends) == 0
 
-    def _behind(self, read: Mapping[str, int | None]) -> int:
+    def _lag_of_log(self) -> int:
+        ends = self._source.ends()
+        return self._lag(self._log.positions(list(ends)), ends)
+
+    def _lag(self, read: Mapping[str, int | None], ends: Mapping[str, int]) -> int:
         """How many positions lie between these and the traffic's end."""
-        ends, starts = self._source.ends(), self._source.starts()
+        starts = self._source.starts()
         return sum(max(0, end - max(read.get(part) or 0, starts.get(part, 0))) for part, end in ends.items())
 
     def _count(self, pairs: pa.Table, dead_letters: int, frames: list[Frame]) -> None:
         candidate = pairs.column("candidate").combine_chunks()
-        timed = pairs.column("primary").combine_chunks().field("latency_us")
+        timed = candidate.field("latency_us")
         progress = self._progress
         progress.pairs += pairs.num_rows
         progress.errors += len(candidate) - candidate.field("error").null_count
@@ -302,12 +312,25 @@ class Worker:
         progress.dead_letters += dead_letters
         progress.commits += 1
         progress.done += _span(frames)
-        with self._lock:
-            at: dict[str, int | None] = dict(self._at)
-        progress.lag = self._behind(at)
+        progress.lag = self._lag(self._at, self._source.ends())
         self._on_progress(progress)
 
 
 def _span(frames: list[Frame]) -> int:
     """How many positions these frames take up."""
     return sum(frame.next_position - frame.offset for frame in frames)
+
+
+def _refuse_change(declared: Shape, logged: pa.Schema) -> None:
+    """Raises SettingsError where a declared type is not the one that the log has."""
+    stored = Shape({}, ())
+    stored.adopt(logged)
+    names = {kind: name for name, kind in FEATURE_TYPES.items()}
+    for name, kind in declared.feature_types.items():
+        has = stored.feature_types.get(name, kind)
+        if has != kind:
+            raise SettingsError(
+                f"features.{name}",
+                f"it is {names[has]} in the log, and a column keeps its type; "
+                f'declare "{names[has]}", or begin a new experiment',
+            )

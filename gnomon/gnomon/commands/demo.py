@@ -28,7 +28,8 @@ PARTITIONS = 4
 QUERIES = (
     "select carrier, count(*) n, avg(disagrees::int) differ from pairs group by 1 order by 3 desc limit 5",
     "select served_label, candidate_label, count(*) n from pairs group by 1, 2 order by 3 desc",
-    "select * from pairs join labels using (request_id) where disagrees order by abs(score_delta) desc limit 3",
+    "select carrier, origin, dest, dep_delay, served_label, candidate_label, score_delta, label from pairs "
+    "join labels using (request_id) where disagrees order by abs(score_delta) desc limit 5",
 )
 
 
@@ -113,9 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _what_next(page: Path, config: Config, judged: Judged) -> None:
-    print(
-        f"\nThe report:  {page}\nThe verdict: {judged.verdict.verdict}. {judged.verdict.reason}\n\nAsk it yourself:"
-    )
+    print(f"\nThe report:  {page}\nThe verdict: {judged.verdict.reason}\n\nAsk it yourself:")
     for query in QUERIES:
         print(f'  gnomon sql --config {config.path} "{query}"')
 
