@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -115,8 +116,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _what_next(page: Path, config: Config, judged: Judged) -> None:
     print(f"\nThe report:  {page}\nThe verdict: {judged.verdict.reason}\n\nAsk it yourself:")
+    program = (
+        "gnomon" if shutil.which("gnomon") else sys.argv[0]
+    )  # as `make demo` runs it, it is not on the path
     for query in QUERIES:
-        print(f'  gnomon sql --config {config.path} "{query}"')
+        print(f'  {program} sql --config {config.path} "{query}"')
 
 
 def _create_topic(bootstrap: str, topic: str) -> None:
