@@ -19,9 +19,6 @@ from gnomon_diff.evidence import (
 )
 from gnomon_diff.settings import Policy
 
-TIMED_MIN = 100
-"""Timed requests below which nothing is said about a p95."""
-
 
 @dataclass(frozen=True)
 class TimedTest:
@@ -45,8 +42,6 @@ class TimedTest:
 
     def bounds(self, *, log_promote: float, log_reject: float) -> Interval:
         """Bounds of the relative increase, at the evidence that either decision asks."""
-        if self.n < TIMED_MIN:
-            return Interval(low=None, high=None)
         high = self._at(log_promote).high
         low = self._at(log_reject).low
         return Interval(low=None if low is None else low - 1, high=None if high is None else high - 1)
@@ -65,8 +60,6 @@ def timed_test(comparison: Comparison, policy: Policy) -> TimedTest | None:
     growth, steps = ratio_grid(1 + limit)
     timed = np.array([] if latency is None else latency.pairs_us, dtype=np.float64).reshape(-1, 2)
     pairs, counts = np.unique(buckets(timed.T, growth), axis=1, return_counts=True)
-    evidence = QuantileEvidence(within=-math.inf, beyond=-math.inf)
-    if len(timed) >= TIMED_MIN:
-        evidence = paired_quantile_log_e(pairs[0], pairs[1], counts, steps=steps)
+    evidence = paired_quantile_log_e(pairs[0], pairs[1], counts, steps=steps)
     ratio = None if latency is None else latency.ratio_p95
     return TimedTest(len(timed), limit, evidence, None if ratio is None else ratio - 1, growth, pairs, counts)

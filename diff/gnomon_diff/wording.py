@@ -130,4 +130,6 @@ def _number(value: float) -> str:
 
 
 def _cut(text: str) -> str:
+    """What came with the traffic, on one line and with nothing that a terminal would obey."""
+    text = "".join(letter if letter.isprintable() else "�" for letter in text) or '""'
     return text if len(text) <= _MOST else text[: _MOST - 1] + "…"

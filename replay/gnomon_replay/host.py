@@ -15,6 +15,7 @@ by the other side, which is why this is a process of its own. It never outlives 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import importlib
@@ -175,6 +176,8 @@ def load(request: dict[str, Any]) -> Estimator | Function:
     """The model that the other side asks for."""
     kind = request["kind"]
     sys.path[0] = request["folder"]  # in place of this file's own folder
+    with contextlib.suppress(ImportError):  # now, and not within the first batch's time limit
+        importlib.import_module("pandas")
     if kind == "callable":
         module, _, name = request["target"].partition(":")
         function: Any = importlib.import_module(module)
@@ -207,7 +210,8 @@ def frame_of(table: Any, names: list[str] | None) -> Any:
     """The requests as the model takes them: a DataFrame with its columns in its order, or payloads."""
     if "payload" in table.column_names:
         return [json.loads(text) for text in table.column("payload").to_pylist()]
-    return table.select(table.column_names if names is None else names).to_pandas()
+    columns = table.select(table.column_names if names is None else names)
+    return columns.to_pandas(integer_object_nulls=True)  # as doubles they would lose digits
 
 
 def answer(model: Estimator | Function, request: dict[str, Any], table: Any) -> tuple[dict[str, Any], Any]:

@@ -25,7 +25,7 @@ PARTS = 8
 eighths find one request among 20,000 in five rounds, where halves take fifteen."""
 MOST_ROWS = 20_000
 _TIME_FRAC = 0.25
-"""The share of the time limit that a batch may take, by the speed of the last one."""
+"""The share of the time limit that a batch may take, by the best speed so far."""
 
 
 class HostedModel:
@@ -43,7 +43,7 @@ class HostedModel:
         self._folder = folder
         self._threads = threads
         self.digest = self._file.digest
-        self._rows = MOST_ROWS
+        self._row_s = float("inf")  # a request takes in a batch
         self._host = self._start()
         self.features = self._host.features
         labels = None if self._host.classes is None else [canonical_label(c) for c in self._host.classes]
@@ -107,7 +107,7 @@ class HostedModel:
         answers = []
         begin = 0
         while begin < table.num_rows:
-            chunk = table.slice(begin, self._rows)
+            chunk = table.slice(begin, self._batch_rows())
             answers.append(self._answer(chunk))
             begin += chunk.num_rows
         return pa.concat_arrays(answers) if answers else pa.array([], OUTPUT)
@@ -130,8 +130,7 @@ class HostedModel:
     def _answer(self, table: pa.Table) -> pa.StructArray:
         try:
             answers, elapsed_ns = self._predict(table)
-            row_s = max(1, elapsed_ns) / 1e9 / table.num_rows
-            self._rows = max(1, min(MOST_ROWS, int(_TIME_FRAC * self._settings.timeout_s / row_s)))
+            self._row_s = min(self._row_s, max(1, elapsed_ns) / 1e9 / table.num_rows)
             return self._outputs(answers)
         except HostError as exc:
             if table.num_rows == 1:
@@ -140,6 +139,11 @@ class HostedModel:
         return pa.concat_arrays(
             [self._answer(table.slice(begin, size)) for begin in range(0, table.num_rows, size)]
         )
+
+    def _batch_rows(self) -> int:
+        if self._row_s == float("inf"):
+            return MOST_ROWS
+        return max(1, min(MOST_ROWS, int(_TIME_FRAC * self._settings.timeout_s / self._row_s)))
 
     def _predict(self, table: pa.Table) -> tuple[pa.Table, int]:
         if not self._host.alive:

@@ -135,14 +135,15 @@ class Worker:
         overtaken = 0
         while True:
             self._settle()
-            frames = self._source.read(0.0 if self._due() else POLL_S)
+            frames = [] if self._due() else self._source.read(POLL_S)
             moved = self._settle()  # what came of these may be from before
             self._waiting.add(self._unread(frame for frame in frames if frame.partition not in moved))
-            stopped = self._stop.is_set()
-            ending = stopped or (until_caught_up and not frames and not moved and self._caught_up())
+            ending = self._stop.is_set() or (
+                until_caught_up and not frames and not moved and self._caught_up()
+            )
             if self._waiting.frames and (ending or self._due()):
                 try:
-                    self._commit(last=ending and not stopped)
+                    self._commit(last=ending)
                     overtaken = 0
                 except OvertakenError:
                     overtaken += 1
@@ -274,7 +275,7 @@ class Worker:
         by_clock = self._settings.latency_per_s * (now - self._timed_at)
         self._timed_at = now
         owed = 0.0
-        if self._until_caught_up:
+        if self._until_caught_up and not self._stop.is_set():
             least = self._settings.latency_min
             owed = max(0, least - self._progress.timed) if last else least * share
         return round(max(by_clock, owed))

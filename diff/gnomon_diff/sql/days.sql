@@ -7,7 +7,8 @@ WITH request AS (
         disagrees,
         noise,
         skew,
-        noise + coalesce(skew, 0) AS f,  -- of a stand-in, whose answer is the primary's own, there is no skew
+        -- Of a stand-in, whose answer is the primary's own, there is no skew. Only rows that `flags` can count.
+        CASE WHEN disagrees IS NOT NULL THEN noise + coalesce(skew, 0) END AS f,
         noise_frac,
         candidate_critical,
         candidate_error IS NOT NULL AS candidate_failed,

@@ -126,6 +126,8 @@ def test_after_the_last_look_a_hold_is_final_and_later_days_are_in_no_verdict(ga
     assert later.criteria == at_28.criteria
     assert (later.verdict, later.expired, later.look, later.days) == ("HOLD", True, 28, 40)
     assert at_28.notes == []
+    promoted, rejected = (judge(flagged(gate, 28, np.full(28, n)), POLICY) for n in (1, 200))
+    assert [(v.verdict, v.expired) for v in (promoted, rejected)] == [("PROMOTE", False), ("REJECT", False)]
     assert later.notes == [
         "The last look was after 28 whole days; the 12 since then are in no verdict of this run."
     ]
@@ -239,6 +241,18 @@ def test_invalid_overrides_a_reject_and_it_stands_again_after(gate: Any) -> None
     again = judge(flagged(gate, 14), POLICY, history)
     assert again.verdict == "REJECT"
     assert again.reason.count("a rejection stands") == 1
+
+
+def test_invalid_overrides_what_fails_now_too(gate: Any) -> None:
+    verdict = judge(flagged(gate, 10, np.full(10, 200), accounts={"missing": 7}), POLICY)
+    assert (verdict.verdict, [criterion.state for criterion in verdict.criteria]) == ("INVALID", ["fail"])
+
+
+def test_the_look_of_a_rejection_stays_the_recorded_one(gate: Any) -> None:
+    """As of latency, whose evidence at earlier looks is not known afterwards: else each day brought a new record."""
+    bad = flagged(gate, 10, np.full(10, 200) + np.arange(10))
+    record = msgspec.structs.replace(gate.record(bad, judge(bad, POLICY), POLICY), look=2)
+    assert judge(bad, POLICY, [record]).look == 2
 
 
 def test_another_candidate_starts_from_zero_and_the_note_says_that_there_were_others(gate: Any) -> None:

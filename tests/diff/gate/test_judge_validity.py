@@ -125,17 +125,17 @@ def test_skew_over_its_limit_that_may_be_chance_holds(gate: Any) -> None:
 
 
 def test_a_primary_that_is_never_the_same_is_seldom_taken_for_skewed(gate: Any) -> None:
-    """S, A, A' are three runs of one stochastic primary: its skew is chance alone, 1.3 % on 635 requests."""
+    """S, A, A' are three runs of one stochastic primary: its skew is chance alone, 2.2 % (one sd) on 635 requests."""
     rng = np.random.default_rng(1)
     outcomes = []
     for _ in range(400):
-        served, again, twice = rng.random((3, 635)) < 0.05
+        served, again, twice = rng.random((3, 635)) < 0.2
         skew = float(np.mean((served != again).astype(int) - (again != twice)))
         noise = float(np.mean(again != twice)) / 2
         disagreement = {"skew": skew, "noise": noise, "noise_n": 635}
         outcomes.append(judge(sound(gate, disagreement=disagreement), POLICY).verdict)
     assert outcomes.count("INVALID") <= 3  # of 400, at .001
-    assert outcomes.count("HOLD") < 120
+    assert outcomes.count("PROMOTE") > 200
 
 
 def test_several_reasons_stand_in_one_sentence(gate: Any) -> None:

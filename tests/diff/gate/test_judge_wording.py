@@ -79,6 +79,8 @@ def test_what_is_open_says_how_far_it_is_and_why() -> None:
         ("value", "MQ", "disagreement on carrier MQ"),
         ("missing", None, "disagreement on requests without carrier"),
         ("other", None, "disagreement on the small segments of carrier"),
+        ("value", "", 'disagreement on carrier ""'),
+        ("value", "a\n\x1b[2Jb", "disagreement on carrier a��[2Jb"),
         ("value", "x" * 99, f"disagreement on carrier {'x' * 39}…"),
     ],
 )
