@@ -1,0 +1,199 @@
+"""What a replay costs a pair, beside the bare consumption and the bare prediction of the same data.
+
+python bench/replay.py [--records 100000]
+
+CPU time of this process and of the models' processes, so that a busy machine changes little; wall time beside
+it. A logistic pipeline on 12 features answers every request as the candidate, and a twentieth twice more as
+both models. Nothing is timed alone. The broker is the tests' own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import skops.io
+from gnomon_capture.record import Ledger, Origin, Request, Served, encode_lines
+from gnomon_replay.asking import Panel
+from gnomon_replay.decode import Decoder
+from gnomon_replay.log import PairLog
+from gnomon_replay.model import HostedModel
+from gnomon_replay.settings import Experiment, Model, ReplaySettings, Traffic
+from gnomon_replay.shape import Shape
+from gnomon_replay.sources import open_source
+from gnomon_replay.worker import Worker
+from kafka import KafkaProducer
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "kafka"))
+from broker import Broker
+
+FRAME = 500
+PARTITIONS = 4
+WORDS = ["carrier", "origin", "dest"]
+NUMBERS = [f"number_{index}" for index in range(9)]
+EXPERIMENT = Experiment(name="bench", task="binary", positive="1")
+SETTINGS = ReplaySettings(latency_per_s=0, latency_min=0)
+
+
+@contextlib.contextmanager
+def measured(what: str, pairs: int, costs: dict[str, float]) -> Iterator[None]:
+    """Prints and keeps the CPU µs a pair, of this process and of its children that ended within."""
+    began, cpu = time.perf_counter(), _cpu_s()
+    yield
+    costs[what] = (_cpu_s() - cpu) / pairs * 1e6
+    wall_us = (time.perf_counter() - began) / pairs * 1e6
+    print(f"  {what:<34} {costs[what]:7.2f} µs CPU   {wall_us:7.2f} µs wall a pair")
+
+
+def _cpu_s() -> float:
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime
+
+
+def flights(count: int) -> pd.DataFrame:
+    rng = np.random.default_rng(7)
+    words = {name: rng.choice([f"{name[0]}{number}" for number in range(30)], count) for name in WORDS}
+    return pd.DataFrame(words | {name: rng.normal(size=count).round(3) for name in NUMBERS})
+
+
+def model_of(frame: pd.DataFrame, folder: Path) -> Any:
+    label = (frame["number_0"] + frame["number_1"] > 0).astype(int)
+    columns = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), WORDS), (StandardScaler(), NUMBERS)
+    )
+    model = make_pipeline(columns, LogisticRegression()).fit(frame, label)
+    skops.io.dump(model, folder / "model.skops")
+    return model
+
+
+def frames_of(frame: pd.DataFrame) -> list[bytes]:
+    """The traffic, as a mirror sends it: NDJSON, FRAME records a message."""
+    records = [
+        Request(
+            request_id=f"r{number}",
+            ts="2026-11-24T08:00:00.123456Z",
+            service="bench",
+            key=f"k{number % 4000}",
+            attributes={"origin": row["origin"]},
+            features=row,
+            served=Served(version="1", label="1", score=0.5, latency_us=900),
+            origin=Origin(process="bench.1", seq=number),
+        )
+        for number, row in enumerate(frame.to_dict("records"))
+    ]
+    return [encode_lines(records[start : start + FRAME]) for start in range(0, len(records), FRAME)]
+
+
+class Nobody:
+    """A keeper for reading outside a group."""
+
+    def given(self, partitions: list[str]) -> None:
+        pass
+
+    def taken(self, partitions: list[str]) -> None:
+        pass
+
+
+def consumed(traffic: Traffic, folder: Path) -> list[Any]:
+    """Every frame of the traffic, read and nothing else."""
+    with contextlib.closing(open_source(traffic, folder, "bench", group=None)) as source:
+        ends = source.ends()
+        source.start(Nobody())
+        source.rewind(dict.fromkeys(ends))
+        frames: dict[tuple[str, int], Any] = {}
+        at = dict.fromkeys(ends, 0)
+        while any(at[part] < end for part, end in ends.items()):
+            for frame in source.read(1.0):
+                frames[frame.partition, frame.offset] = frame
+                at[frame.partition] = max(at[frame.partition], frame.next_position)
+        return list(frames.values())
+
+
+def replayed(traffic: Traffic, folder: Path, log: str) -> int:
+    """The replay as the command line runs it; ends the models' processes, so that their CPU is counted."""
+    model = Model(version="1", model="model.skops")
+    with (
+        contextlib.closing(HostedModel(model, EXPERIMENT, folder, 1)) as candidate,
+        contextlib.closing(HostedModel(model, EXPERIMENT, folder, 1)) as primary,
+        contextlib.closing(open_source(traffic, folder, "bench", group=f"bench-{log}")) as source,
+    ):
+        panel = Panel(candidate, primary, SETTINGS.noise_frac, random.Random(7))
+        pairs = PairLog(folder / log, source.stream.name, candidate.digest)
+        return Worker(source, pairs, panel, SETTINGS, Shape({}, ())).run(until_caught_up=True).pairs
+
+
+def through(name: str, traffic: Traffic, folder: Path, count: int, predict: Callable[[], Any]) -> None:
+    print(f"\n{name}, {count} records, {FRAME} a frame")
+    costs: dict[str, float] = {}
+    with measured("consume alone", count, costs):
+        frames = consumed(traffic, folder)
+    with measured("decode alone", count, costs):
+        Decoder(Shape({}, ()), max_record_bytes=1 << 20).decode(frames)
+    with measured("predict alone, once a request", count, costs):
+        predict()
+    with measured("start two models' processes", count, costs):
+        model = Model(version="1", model="model.skops")
+        for _ in range(2):
+            HostedModel(model, EXPERIMENT, folder, 1).close()
+    with measured("replay, models' start included", count, costs):
+        done = replayed(traffic, folder, name)
+    if done != count:
+        raise RuntimeError(f"{done} pairs of {count}")
+    start = costs["start two models' processes"]
+    whole = costs["replay, models' start included"] - start
+    consume, predicted = costs["consume alone"], costs["predict alone, once a request"]
+    print(f"  replay less start {whole:.2f} µs a pair = {whole / consume:.1f} × consume alone")
+    print(f"  own cost (replay − start − consume − predict) {whole - consume - predicted:.2f} µs a pair")
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--records", type=int, default=100_000)
+    count = arguments.parse_args().records
+    with tempfile.TemporaryDirectory() as name, Broker() as broker:
+        folder = Path(name)
+        frame = flights(count)
+        model = model_of(frame, folder)
+        frames = frames_of(frame)
+        spool = folder / "traffic" / "bench.1"
+        spool.mkdir(parents=True)
+        ledger = Ledger(
+            process="bench.1",
+            ts="2026-11-24T08:00:01Z",
+            upto_seq=count - 1,
+            seen=count,
+            mirrored=count,
+            closed=True,
+        )
+        spool.joinpath(f"{0:020d}.ndjson").write_bytes(b"".join(frames))
+        spool.joinpath(f"{count:020d}.ndjson").write_bytes(encode_lines([ledger]))
+        broker.create_topic("bench", PARTITIONS)
+        producer = KafkaProducer(bootstrap_servers=broker.bootstrap, acks="all", compression_type="zstd")
+        for number, data in enumerate(frames):
+            producer.send("bench", data, partition=number % PARTITIONS)
+        producer.close()
+
+        def predict() -> None:
+            for start in range(0, count, 20_000):
+                model.predict_proba(frame.iloc[start : start + 20_000])
+
+        through("spool", Traffic(address="spool:traffic"), folder, count, predict)
+        through("kafka", Traffic(address=f"kafka://{broker.bootstrap}/bench"), folder, count, predict)
+
+
+if __name__ == "__main__":
+    main()
