@@ -49,5 +49,5 @@ clean: ## remove all that these targets made
 $(READY): pyproject.toml
 	@echo "Setting up .venv, once: about 400 MB of packages"
 	python=$$(bash tests/system.sh python); "$$python" -m venv .venv
-	$(BIN)/pip install -e '.[dev]'
+	$(BIN)/pip install -q -e '.[dev]'
 	touch $@

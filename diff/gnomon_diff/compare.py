@@ -29,7 +29,7 @@ from gnomon_diff.segmenting import Split, chosen_splits, possible_splits
 from gnomon_diff.settings import Policy
 from gnomon_diff.shifts import ask_shifts
 from gnomon_diff.views import connect
-from gnomon_diff.window import EPOCH, Window, first_full_hour, read_upto
+from gnomon_diff.window import BUSY_FRAC, EPOCH, Window, first_full_hour, read_upto
 
 MOST_FLIPS = 1000
 """Cells of the flip matrix, the largest first: labels that a model makes up have no end."""
@@ -85,8 +85,9 @@ def compare(
         columns = pair_columns(log.pairs.schema)
         possible = possible_splits(columns, policy.segments)
         overview = _overview(questions, log, possible)
-        rows = questions.ask("rows").to_pylist()
-        window = _window(overview, rows, pending)
+        rows = questions.ask("rows", busy_frac=str(BUSY_FRAC)).to_pylist()
+        now = now or datetime.datetime.now(datetime.UTC)
+        window = _window(rows, pending, now)
         splits = chosen_splits(possible, overview["distinct_values"], policy.segments)
         weighted = not overview["least_weight"] == overview["most_weight"] == 1
         sums = ask_days(questions, window, splits, weighted=weighted)
@@ -128,7 +129,7 @@ def compare(
             examples=ask_examples(questions, columns, examples),
             queries=questions.asked,
             gnomon_version=gnomon_version,
-            generated_at=now or datetime.datetime.now(datetime.UTC),
+            generated_at=now,
         )
 
 
@@ -171,12 +172,14 @@ _FIRST_OF_EACH = (
 )
 
 
-def _window(
-    overview: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], pending: Pending | None
-) -> Window:
-    newest = {row["partition"]: row["newest"] for row in rows}
-    first = overview["first_ts"]
-    return Window(EPOCH if first is None else first_full_hour(first), read_upto(newest, pending))
+def _window(rows: Sequence[Mapping[str, Any]], pending: Pending | None, now: datetime.datetime) -> Window:
+    newest = {row["partition"]: row["newest"] for row in rows if row["newest"] is not None}
+    first = min((row["oldest"] for row in rows if row["oldest"] is not None), default=None)
+    reached = read_upto(newest, pending)
+    # No day is over before its end, whatever a clock says.
+    return Window(
+        EPOCH if first is None else first_full_hour(first), None if reached is None else min(reached, now)
+    )
 
 
 def _hours(questions: Questions, timezone: str) -> list[list[int]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gnomon_diff.comparison import Day, SegmentKey
 from gnomon_diff.questions import Questions
 from gnomon_diff.segmenting import Split
-from gnomon_diff.window import Window, epoch_us
+from gnomon_diff.window import BUSY_FRAC, Window, epoch_us
 
 FloatArray = NDArray[np.float64]
 
@@ -93,7 +93,9 @@ def ask_days(questions: Questions, window: Window, splits: Sequence[Split], *, w
         for index, split in enumerate(part)
         for series in _series(answer, days, index, split)
     ]
-    return DaySums(days, window.whole(days), all_traffic, tuple(segments))
+    pairs = all_traffic.by_day["pairs"]
+    whole = window.whole(days) & (pairs >= BUSY_FRAC * pairs.max(initial=0))
+    return DaySums(days, whole, all_traffic, tuple(segments))
 
 
 def day_rows(sums: DaySums, window: Window) -> list[Day]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from gnomon_diff.daysums import DaySums, FloatArray, Series
 from gnomon_diff.evidence import BOUNDS_FROM_DAYS, DayCriterion, Interval, rule_bounds
 
 ANY_LIMIT = 0.5  # a bound does not depend on the limit
+EVENTS_MIN = 5.0
+"""A bound allows at least so many events over all days: days on which nothing happens do not vary, and the t
+e-process takes that for certainty (evidence.days)."""
 
 
 def disagreement(sums: DaySums) -> Disagreement:
@@ -35,8 +39,12 @@ def measure(series: Sequence[Series], sums: DaySums) -> list[Disagreement]:
         return []
     of_days = [_stack(series, name)[:, sums.whole] for name in ("flags", "rows", "noise_total")]
     flags, rows, noise_total = of_days
-    rates = rule_bounds(DayCriterion.rate(ANY_LIMIT), flags, rows)
-    excesses = rule_bounds(DayCriterion.excess(ANY_LIMIT), flags - noise_total, rows)
+    rate, excess = (
+        replace(rule, events_min=EVENTS_MIN)
+        for rule in (DayCriterion.rate(ANY_LIMIT), DayCriterion.excess(ANY_LIMIT))
+    )
+    rates = rule_bounds(rate, flags, rows)
+    excesses = rule_bounds(excess, flags - noise_total, rows)
     return [
         _measured(one, rate, excess, sums.whole_days)
         for one, rate, excess in zip(series, rates, excesses, strict=True)

@@ -193,5 +193,6 @@ def _words(exc: Exception, log: Log) -> str:
     if unknown is None:
         return message
     names = [name for view in views(log) for name in (view.name, *(column.name for column in view.columns))]
-    near = difflib.get_close_matches(unknown[1], dict.fromkeys(names), n=1)
+    names = [name for name in dict.fromkeys(names) if name != unknown[1]]  # it is there, in another view
+    near = difflib.get_close_matches(unknown[1], names, n=1)
     return f"{message}\n\nDid you mean {near[0]}?" if near else message

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 HOUR = datetime.timedelta(hours=1)
 DAY = datetime.timedelta(days=1)
+BUSY_FRAC = 0.01
+"""A day with less than this share of the busiest day's traffic is none: a few records with a wrong clock must not
+make days, nor end them."""
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 

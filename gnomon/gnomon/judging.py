@@ -75,7 +75,7 @@ def _pending(config: Config, log: Log, digest: str) -> Pending | None:
     try:
         source = open_source(config.traffic, config.folder, config.experiment.name, group=None)
     except TrafficError as exc:
-        print(f"note: {exc} What is pending there is not known.", file=sys.stderr)
+        print(f"note: what is pending in the traffic is not known: {exc}", file=sys.stderr)
         return None
     with contextlib.closing(source):
         written = PairLog(config.log, source.stream.name, digest)
@@ -113,7 +113,25 @@ def load_labels(config: Config, file: Path) -> LoadedLabels:
         f"labels: {loaded.rows:,} loaded for {loaded.requests:,} requests, {loaded.matched:,} of them in the log{left_out}",
         file=sys.stderr,
     )
+    for row in gnomon_diff.query(config.log, _STRANGE).to_pylist():
+        print(
+            f"note: {row['n']:,} labels are {row['label']!r}, which no model ever answered ({row['known']}); "
+            "they count as wrong for both. Load the file again with the labels mended.",
+            file=sys.stderr,
+        )
     return loaded
+
+
+_STRANGE = """
+WITH answers AS (SELECT served_label AS label FROM pairs UNION SELECT candidate_label FROM pairs)
+SELECT label, count(*) AS n, (SELECT string_agg(label, ', ' ORDER BY label) FROM answers) AS known
+FROM labels
+WHERE label NOT IN (SELECT label FROM answers WHERE label IS NOT NULL)
+GROUP BY label
+HAVING (SELECT count(label) FROM answers) > 0
+ORDER BY n DESC
+LIMIT 3
+"""
 
 
 def query(config: Config, sql: str) -> pa.Table:

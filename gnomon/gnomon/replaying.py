@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 
+from gnomon_capture.errors import UnavailableError
 from gnomon_replay.asking import Panel
 from gnomon_replay.log import PairLog
 from gnomon_replay.model import HostedModel, locate
@@ -27,6 +28,7 @@ def replay(config: Config, candidate: Model, *, follow: bool) -> Progress:
     Raises:
         ModelError: a model cannot be loaded, or does not fit the traffic.
         TrafficError, LogError, FencedError: as they say; what was committed stays.
+        UnavailableError: it was stopped before it had caught up.
     """
     if config.primary.model is None:
         print("no primary model: no noise floor and no fair latency will be known", file=sys.stderr)
@@ -44,6 +46,10 @@ def replay(config: Config, candidate: Model, *, follow: bool) -> Progress:
         began = time.monotonic()
         done = worker.run(until_caught_up=not follow)
         display.finish(done, time.monotonic() - began, panel.notes)
+        if not follow and worker.stopping and done.lag:
+            raise UnavailableError(
+                f"stopped before it had caught up, {done.lag:,} positions behind; the next run goes on from there"
+            )
         return done
 
 

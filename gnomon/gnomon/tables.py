@@ -8,6 +8,7 @@ import json
 from typing import Any, TextIO
 
 import pyarrow as pa
+from gnomon_reports.markup import printable
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -34,9 +35,9 @@ def _print_table(rows: pa.Table, stream: TextIO) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for field in rows.schema:
         number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
-        table.add_column(Text(field.name), justify="right" if number else "left", overflow="fold")
+        table.add_column(Text(printable(field.name)), justify="right" if number else "left", overflow="fold")
     for row in rows.to_pylist():
-        table.add_row(*(Text(_short(value)) for value in row.values()))
+        table.add_row(*(Text(printable(_short(value))) for value in row.values()))
     console = Console(file=stream, width=None if stream.isatty() else 10_000, soft_wrap=False)
     console.print(table)
     console.print(Text(f"{rows.num_rows} row{'' if rows.num_rows == 1 else 's'}"), style="dim")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -67,12 +67,15 @@ class Panel:
         self._warm = False
         self._checked = False
 
-    def ask(self, requests: pa.Table, timed: int) -> dict[str, pa.StructArray]:
+    def ask(
+        self, requests: pa.Table, timed: int, hurried: Callable[[], bool] = lambda: False
+    ) -> dict[str, pa.StructArray]:
         """Answers to requests.
 
         Args:
             requests: the columns of `decode.requests_schema`.
             timed: how many of them to run alone and time.
+            hurried: asked before each of these; once it is true, the rest is answered in batches.
 
         Returns:
             The columns `primary`, `primary_again`, `candidate` and `candidate_again`, null where not asked.
@@ -90,11 +93,11 @@ class Panel:
         noise = np.zeros(count, bool)
         if primary is not None:
             noise = in_noise_sample(requests.column("request_id").to_pylist(), self.noise_frac)
-        clocked = np.zeros(count, bool)
-        clocked[self._draw(np.flatnonzero(~noise), timed)] = True
-        plain = ~noise & ~clocked
+        sides = [(columns["candidate"], candidate)]
+        if primary is not None:
+            sides.append((columns["primary"], primary))
+        plain = ~noise & ~self._time(self._draw(np.flatnonzero(~noise), timed), sides, hurried)
         columns["candidate"].put(plain, candidate.ask(plain))
-        timed_sides = [(columns["candidate"], candidate)]
         if primary is not None:
             unseen = plain & pc.is_null(requests.column("served")).to_numpy()
             columns["primary"].put(unseen, primary.ask(unseen))
@@ -107,8 +110,6 @@ class Panel:
             self.random.shuffle(runs)
             for column, inquiry in runs:
                 column.put(noise, inquiry.ask(noise))
-            timed_sides.append((columns["primary"], primary))
-        self._time(clocked, timed_sides)
         return {name: column.array() for name, column in columns.items()}
 
     def _check(self, requests: pa.Table) -> None:
@@ -129,24 +130,29 @@ class Panel:
     def _draw(self, rows: npt.NDArray[np.int64], count: int) -> list[int]:
         return self.random.sample(rows.tolist(), min(count, len(rows)))
 
-    def _time(self, clocked: Mask, sides: list[tuple[_Column, _Inquiry]]) -> None:
-        """Runs the requests of `clocked` one at a time, each through all sides in random order."""
-        rows = np.flatnonzero(clocked).tolist()
-        if not rows:
-            return
-        if not self._warm:
+    def _time(
+        self, rows: list[int], sides: list[tuple[_Column, _Inquiry]], hurried: Callable[[], bool]
+    ) -> Mask:
+        """Runs requests one at a time, each through all sides in random order; returns which were run."""
+        done = np.zeros(len(sides[0][0]), bool)
+        if rows and not self._warm:
             for _, inquiry in sides:
                 for row in rows[:WARM_UP]:
                     inquiry.time(row)
             self._warm = True
         answers: list[list[pa.StructArray]] = [[] for _ in sides]
         order = list(range(len(sides)))
-        for row in rows:
+        for row in sorted(rows):
+            if hurried():
+                break
             self.random.shuffle(order)
             for side in order:
                 answers[side].append(sides[side][1].time(row))
+            done[row] = True
         for (column, _), parts in zip(sides, answers, strict=True):
-            column.put(clocked, pa.concat_arrays(parts))
+            if parts:
+                column.put(done, pa.concat_arrays(parts))
+        return done
 
 
 class _Inquiry:
@@ -187,6 +193,9 @@ class _Column:
         self._at = np.full(count, -1, np.int64)
         self._parts: list[pa.StructArray] = []
         self._filled = 0
+
+    def __len__(self) -> int:
+        return len(self._at)
 
     def put(self, mask: Mask, answers: pa.StructArray) -> None:
         """Fills the rows of a mask, in their order."""

@@ -43,6 +43,12 @@ class Batch:
     began: Mapping[str, int | None]
     reached: Mapping[str, int]
 
+    def __post_init__(self) -> None:
+        for part, at in self.reached.items():
+            began = self.began[part]
+            if began is not None and at <= began:
+                raise ValueError(f"partition {part} from {began} to {at}: positions only grow")
+
 
 def experiment_folder(log: Path, name: str) -> Path:
     """Where the tables of an experiment lie."""

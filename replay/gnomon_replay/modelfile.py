@@ -22,7 +22,8 @@ class ModelFile:
         kind: `skops`, `joblib` or `callable`.
         path: the file, or for a callable the folder that its module is looked for in.
         target: as configured.
-        sha256: of its bytes; of a callable, of its table in the configuration.
+        sha256: of its bytes; of a callable, of its table in the configuration and its module's source in that
+            folder, so that edited code is another model.
     """
 
     kind: str
@@ -54,7 +55,7 @@ def locate(model: Model, folder: Path) -> ModelFile:
                 model.version, f"{target!r}: write file.skops, file.joblib or module:callable as its `model`"
             )
         table = {key: value for key, value in msgspec.to_builtins(model).items() if value}
-        encoded = msgspec.json.encode(table, order="sorted")
+        encoded = msgspec.json.encode(table, order="sorted") + _source(folder, module)
         return ModelFile("callable", folder, target, hashlib.sha256(encoded).hexdigest())
     path = folder / target
     try:
@@ -73,3 +74,11 @@ def locate(model: Model, folder: Path) -> ModelFile:
             f'{path} runs code as it loads; set allow_pickle = true, or pin it by sha256 = "{digest}"',
         )
     return ModelFile(kind, path, target, digest)
+
+
+def _source(folder: Path, module: str) -> bytes:
+    """The bytes of a module's file, or of all files of a package, in this folder; nothing where it is installed
+    elsewhere, of which the version speaks."""
+    path = folder.joinpath(*module.split("."))
+    files = [path.with_suffix(".py")] if path.with_suffix(".py").is_file() else sorted(path.rglob("*.py"))
+    return b"".join(file.read_bytes() for file in files)

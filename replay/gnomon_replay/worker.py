@@ -24,6 +24,8 @@ from gnomon_replay.shape import Shape
 from gnomon_replay.traffic import Frame, Source
 
 POLL_S = 0.5
+CATCHING_UP = 6
+"""By how much a run that catches up waits longer for its commits to fill: fewer, larger files."""
 OVERTAKEN_IN_A_ROW = 3
 """A position that moves may be a rebalance; that often, with no commit between, it is a rival."""
 COMMIT_BYTES = 64 << 20
@@ -121,6 +123,11 @@ class Worker:
         """Asks the run to commit what it has and return. Thread- and signal-safe."""
         self._stop.set()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._stop.is_set()
+
     def run(self, *, until_caught_up: bool) -> Progress:
         """Works until stopped, or until everything that stands in the traffic is in the log.
 
@@ -137,10 +144,8 @@ class Worker:
             self._settle()
             frames = [] if self._due() else self._source.read(POLL_S)
             moved = self._settle()  # what came of these may be from before
-            self._waiting.add(self._unread(frame for frame in frames if frame.partition not in moved))
-            ending = self._stop.is_set() or (
-                until_caught_up and not frames and not moved and self._caught_up()
-            )
+            self._take(frame for frame in frames if frame.partition not in moved)
+            ending = self._stop.is_set() or (until_caught_up and not frames and self._caught_up())
             if self._waiting.frames and (ending or self._due()):
                 try:
                     self._commit(last=ending)
@@ -202,12 +207,13 @@ class Worker:
                     "was the traffic made anew? Read it into an experiment of its own",
                 )
 
-    def _unread(self, frames: Iterable[Frame]) -> Iterable[Frame]:
-        """The frames that are ours, and not read before."""
+    def _take(self, frames: Iterable[Frame]) -> None:
+        """Lets frames wait for the next commit: those of partitions that are ours, and not read before. After a
+        partition was lost and given anew, a read may still bring what was fetched before the rewind."""
         for frame in frames:
-            if frame.offset >= self._next.get(frame.partition, frame.next_position):
+            if frame.partition in self._at and frame.offset >= self._next[frame.partition]:
                 self._next[frame.partition] = frame.next_position
-                yield frame
+                self._waiting.add([frame])
 
     def _go_back(self) -> None:
         """After another worker was first: as if all partitions had been given anew, and with its features."""
@@ -221,9 +227,11 @@ class Worker:
         waiting = self._waiting
         if not waiting.frames:
             return False
-        old = time.monotonic() - waiting.since >= self._settings.commit_s
+        # A run that catches up fills its commits by itself, unless the models are slow.
+        patience_s = self._settings.commit_s * (CATCHING_UP if self._until_caught_up else 1)
+        old = time.monotonic() - waiting.since >= patience_s
         full = waiting.lines >= self._settings.commit_rows or waiting.size_bytes >= COMMIT_BYTES
-        return full or (old and not self._until_caught_up)
+        return full or old
 
     def _commit(self, *, last: bool) -> None:
         frames, self._waiting = self._waiting.frames, _Waiting()
@@ -233,7 +241,7 @@ class Worker:
         requests = decoded.requests
         duplicate = self._duplicates.mark(requests)
         share = len(requests) and self._share_of_run(frames)
-        answers = self._panel.ask(requests, self._to_time(share, last))
+        answers = self._panel.ask(requests, self._to_time(share, last), self._stop.is_set)
         pairs = self._pairs(requests, duplicate, answers)
         with self._lock:
             moved = self._moved & reached.keys()

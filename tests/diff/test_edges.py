@@ -369,3 +369,27 @@ def test_rows_of_a_later_schema_are_refused(compared: Compare) -> None:
 
 def test_examples_may_be_none(compared: Compare) -> None:
     assert compared(requests(5, candidate_label="late"), examples=0).examples == []
+
+
+@pytest.mark.parametrize("stray", ["1970-01-02T00:00:00Z", "2099-01-01T00:00:00Z"])
+def test_records_with_a_wrong_clock_neither_make_days_nor_end_them(compared: Compare, stray: str) -> None:
+    rows = requests(24 * 60, hours=0.1)  # six days
+    rows.loc[[0, 1], "ts"] = pd.Timestamp(stray)
+    found = compared(rows)
+    whole = [day for day in found.days if day.segment is None and day.whole]
+    assert len(whole) == 5  # the sixth has not been read past its end
+    assert {day.pairs for day in whole} == {240.0}
+    assert found.disagreement.n == len(rows)  # counted all the same
+
+
+def test_no_day_is_whole_before_it_is_over(compared: Compare, now: datetime.datetime) -> None:
+    rows = requests(200)
+    rows["ts"] = pd.Timestamp(now) + pd.to_timedelta(np.arange(200), unit="h")
+    assert not any(day.whole for day in compared(rows).days)
+
+
+def test_without_a_flip_the_bound_still_allows_a_few(compared: Compare) -> None:
+    found = compared(requests(24 * 100, hours=0.1)).disagreement  # ten days
+    assert (found.flips, found.rate) == (0, 0.0)
+    assert found.high is not None
+    assert found.high >= 3 / found.n  # the rule of three: what 0 of n leaves open

@@ -242,6 +242,18 @@ def test_a_labels_file_that_is_none(capsys, folder):
     assert "request_id" in err
 
 
+def test_labels_that_no_model_ever_answered_are_named(capsys, folder):
+    mirrored(folder, 10)
+    config = str(folder / "gnomon.toml")
+    assert run(capsys, "replay", "--config", config)[0] == 0
+    file = folder / "labels.csv"
+    file.write_text("request_id,label\nr0,0\nr1,late\nr9,1\n")
+    status, _, err = run(capsys, "labels", "--config", config, str(file))
+    assert status == 0
+    assert "3 loaded" in err
+    assert "1 labels are 'late', which no model ever answered (0, 1)" in err
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [
@@ -263,6 +275,26 @@ def test_whatever_is_raised_is_one_line_and_never_status_1(capsys, error, status
     err = capsys.readouterr().err
     assert err.startswith("gnomon: ")
     assert err.count("\n") == 1
+
+
+def test_a_replay_that_is_stopped_before_it_has_caught_up_says_so_by_its_status(folder):
+    with Mirror(f"spool:{folder / 'traffic'}", require=True) as mirror:
+        for x in range(5000):  # 15 MB: more than three reads, each a commit
+            mirror.record({"x": x, "pad": "p" * 3000}, served={"label": 0})
+    config = folder / "gnomon.toml"
+    slow = "import time\n" + MODELS.replace(
+        "    return pd", "    time.sleep(0.001 * len(frame))\n    return pd"
+    )
+    folder.joinpath("models.py").write_text(slow)
+    config.write_text(CONFIG + "commit_rows = 50\n")
+    command = [sys.executable, "-m", "gnomon.cli", "replay", "--config", str(config), "--until-caught-up"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    log = folder / "shadow" / "tiny" / "pairs" / "_delta_log"
+    while process.poll() is None and not log.is_dir():
+        pass
+    process.terminate()
+    assert process.wait(60) == 4
+    assert "stopped before it had caught up" in process.communicate()[1]
 
 
 def test_an_interrupted_replay_commits_and_goes_on_next_time(folder):

@@ -81,7 +81,7 @@ def test_it_ends_with_the_report_the_verdict_and_three_queries_that_work(broken)
     folder, done = broken
     assert "report.html" in done.stdout
     assert document_verdict(folder) in done.stdout
-    queries = [line.split('"')[1] for line in done.stdout.splitlines() if "gnomon sql" in line]
+    queries = [line.split('"')[1] for line in done.stdout.splitlines() if " sql --config " in line]
     assert len(queries) == 3
     for query in queries:
         answer = subprocess.run(

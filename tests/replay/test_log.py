@@ -293,6 +293,21 @@ def test_an_empty_batch_still_moves_the_position(folder: Path) -> None:
     assert ids(folder) == once(("0", 4, 6))
 
 
+def test_positions_only_grow() -> None:
+    with pytest.raises(ValueError, match="partition 0 from 5 to 5: positions only grow"):
+        batch(5, 5)
+
+
+def test_what_is_no_longer_vouched_for_does_not_fence(folder: Path) -> None:
+    ours, heir = opened(folder), opened(folder)
+    ours.commit(batch(None, 5))
+    ours.commit(batch(None, 5, partition="1"))
+    heir.commit(batch(5, 9))
+    ours.forget_standing(["0"])
+    ours.commit(batch(5, 9, partition="1"))
+    assert ids(folder) == once(("0", 0, 9), ("1", 0, 9))
+
+
 def test_recent_ids_are_the_last_of_the_partition_in_order(folder: Path) -> None:
     log = opened(folder)
     for at in range(0, 40, 10):

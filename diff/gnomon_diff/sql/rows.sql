@@ -1,11 +1,21 @@
--- Rows of this candidate, duplicates included, and how far each partition has been read.
+-- Rows of this candidate, duplicates included, and how far each partition has been read. A wrong clock puts a
+-- record into 1970 or 2099: only dates with a fair share of the busiest date's traffic say where reading stands.
+WITH busy AS (
+    SELECT day
+    FROM all_pairs
+    WHERE candidate_digest = {candidate}
+    GROUP BY day
+    QUALIFY count(*) >= {busy_frac} * max(count(*)) OVER ()
+)
+
 SELECT
     source_partition AS "partition",
     count(*) AS rows,
     count(*) FILTER (duplicate) AS flagged,
     count(*) FILTER (origin_seq IS NULL) AS unnumbered,
-    max(ts) AS newest
-FROM all_pairs
+    min(ts) FILTER (busy.day IS NOT NULL) AS oldest,
+    max(ts) FILTER (busy.day IS NOT NULL) AS newest
+FROM all_pairs LEFT JOIN busy USING (day)
 WHERE candidate_digest = {candidate}
 GROUP BY source_partition
 ORDER BY source_partition

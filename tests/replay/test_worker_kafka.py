@@ -1,0 +1,186 @@
+"""Workers on a real broker that are killed, stopped and doubled: one pair for each request, every time.
+
+What is expected is counted by the producer of the traffic, here, and never by gnomon.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import kafka.errors
+import pytest
+from gnomon_capture.errors import TrafficError, UsageError
+from gnomon_replay.kafka_source import KafkaSource, translated
+from gnomon_replay.pending import count_pending
+from gnomon_replay.worker import Worker
+from kafka import KafkaProducer
+
+PARTITIONS = 3
+TORN_EVERY = 800
+
+
+# A worker as the command line would start it, with a session as short as brokers allow, and many small commits.
+def produce(bootstrap: str, topic: str, numbers: range, lines_each: int = 20) -> None:
+    """Requests with these numbers, so many a message; now and then a line that is no record."""
+    with contextlib.closing(KafkaProducer(bootstrap_servers=bootstrap, acks="all")) as producer:
+        for start in range(numbers.start, numbers.stop, lines_each):
+            lines = [record(x) for x in range(start, min(start + lines_each, numbers.stop))]
+            if start % TORN_EVERY == 0:
+                lines.insert(len(lines) // 2, b'{"request_id": "torn\n')
+            producer.send(topic, b"".join(lines), partition=start // lines_each % PARTITIONS)
+
+
+def record(x: int) -> bytes:
+    fields = {
+        "request_id": f"r{x}",
+        "ts": f"2026-11-{1 + x % 20:02d}T08:00:00Z",
+        "features": {"x": x},
+        "served": {"label": x % 2},
+        "origin": {"process": "p", "seq": x},
+    }
+    return json.dumps(fields).encode() + b"\n"
+
+
+@pytest.fixture
+def traffic(bootstrap: str, new_topic: Callable[..., str]) -> tuple[str, str]:
+    """A broker's address, and a topic of several partitions."""
+    return bootstrap, new_topic(partitions=PARTITIONS)
+
+
+@pytest.fixture
+def source(traffic: tuple[str, str]) -> Iterator[KafkaSource]:
+    source = KafkaSource("kafka://{}/{}".format(*traffic), "g")
+    yield source
+    source.close()
+
+
+def test_an_empty_topic_ends_at_once(folder: Path, source: KafkaSource, work: Callable[..., Worker]) -> None:
+    began = time.monotonic()
+    done = work(source).run(until_caught_up=True)
+    assert (done.pairs, done.commits, done.todo, done.lag) == (0, 0, 0, 0)
+    assert time.monotonic() - began < 10
+    assert not (folder / "e").exists()
+
+
+def test_messages_of_every_kind_are_read_to_the_end(
+    traffic: tuple[str, str], source: KafkaSource, work: Callable[..., Worker], logged: Callable[..., Any]
+) -> None:
+    """Frames, single records, tombstones, empty ones, other encodings; behind them a transaction's end."""
+    bootstrap, topic = traffic
+    with contextlib.closing(KafkaProducer(bootstrap_servers=bootstrap)) as producer:
+        producer.send(topic, b"".join(record(x) for x in range(10)), partition=0)
+        producer.send(topic, record(10).rstrip(), partition=0)
+        producer.send(topic, None, key=b"k", partition=0)
+        producer.send(topic, b"", partition=0)
+        producer.send(topic, record(11), partition=0, headers=[("content-type", b""), ("other", b"\xff")])
+        producer.send(topic, record(12), partition=0, headers=[("content-type", b"application/x-ndjson")])
+        producer.send(
+            topic, b"ARROW1", partition=0, headers=[("content-type", b"application/vnd.apache.arrow.stream")]
+        )
+        producer.flush()
+    with contextlib.closing(KafkaProducer(bootstrap_servers=bootstrap, transactional_id=topic)) as producer:
+        producer.init_transactions()
+        for x in (13, 14):
+            producer.begin_transaction()
+            producer.send(topic, record(x), partition=1)
+            producer.commit_transaction()
+    done = work(source).run(until_caught_up=True)
+    placed = [
+        (row["request_id"], row["source"]["partition"], row["source"]["offset"], row["source"]["line"])
+        for row in logged()
+    ]
+    assert placed == [
+        *((f"r{x}", "0", 0, x) for x in range(10)),
+        ("r10", "0", 1, 0),
+        ("r11", "0", 4, 0),
+        ("r12", "0", 5, 0),
+        ("r13", "1", 0, 0),
+        ("r14", "1", 2, 0),
+    ]
+    [letter] = logged("dead_letters")
+    assert (letter["source"]["offset"], letter["bytes"]) == (6, b"ARROW1")
+    assert letter["source"]["name"] == source.stream.name
+    assert (done.pairs, done.lag) == (15, 0)
+    again = KafkaSource("kafka://{}/{}".format(*traffic), "other")
+    with contextlib.closing(again):
+        assert work(again).run(until_caught_up=True).commits == 0
+
+
+def test_a_header_without_a_value_says_nothing(source: KafkaSource) -> None:
+    message = SimpleNamespace(partition=0, offset=7, value=b"x", headers=[("content-type", None)])
+    assert source._frame(message).content_type is None
+
+
+def test_what_is_pending_is_counted_from_the_logs_positions(
+    traffic: tuple[str, str], source: KafkaSource, work: Callable[..., Worker]
+) -> None:
+    produce(*traffic, range(200))
+    worker = work(source)
+    worker.run(until_caught_up=True)
+    produce(*traffic, range(200, 290))
+    looking = KafkaSource("kafka://{}/{}".format(*traffic), None)
+    with contextlib.closing(looking):
+        pending = count_pending(looking, worker._log.positions)
+    assert pending.records == 90
+    assert {process: sorted(seqs) for process, seqs in pending.seqs.items()} == {"p": list(range(200, 290))}
+    assert pending.partitions == {"0", "1", "2"}
+
+
+def test_a_topic_that_is_not_there_is_named(bootstrap: str) -> None:
+    with pytest.raises(TrafficError, match="the broker has no topic 'nowhere'; create it") as caught:
+        KafkaSource(f"kafka://{bootstrap}/nowhere", "g")
+    assert caught.value.address == f"kafka://{bootstrap}/nowhere"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "no-such-host.invalid"])
+def test_without_a_broker_it_says_so_at_once(host: str) -> None:
+    with socket.socket() as taken:  # bound, not listening
+        taken.bind(("127.0.0.1", 0))
+        address = f"kafka://{host}:{taken.getsockname()[1]},{host}:99999/t"
+        began = time.monotonic()
+        with pytest.raises(TrafficError, match="is a broker running there"):
+            KafkaSource(address, "g")
+    assert time.monotonic() - began < 15
+
+
+def test_a_server_that_is_no_broker_is_an_error_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gnomon_replay.kafka_source.CONNECT_TIMEOUT_S", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        began = time.monotonic()
+        with pytest.raises(TrafficError):
+            KafkaSource(f"kafka://127.0.0.1:{mute.getsockname()[1]}/t", "g")
+    assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize("address", ["spool:x", "kafka://b:9092", "kafka://b/t", "kafka://b:9092/a b"])
+def test_what_is_no_address_of_a_topic_is_refused(address: str) -> None:
+    with pytest.raises(UsageError):
+        KafkaSource(address, "g")
+
+
+ERRORS = sorted(
+    {each for each in vars(kafka.errors).values() if isinstance(each, type) and issubclass(each, Exception)},
+    key=lambda each: each.__name__,
+)
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_every_error_of_kafkas_client_is_translated(error: type[Exception]) -> None:
+    exc = error.__new__(error)
+    with pytest.raises((TrafficError, UsageError)) as caught, translated("kafka://b:9092/t"):
+        raise exc
+    assert str(caught.value).startswith("kafka://b:9092/t: ")
+    assert caught.value.__cause__ is exc
+
+
+def test_there_are_errors_to_translate() -> None:
+    assert len(ERRORS) > 100
+    assert os.path.basename(kafka.errors.__file__) == "errors.py"
