@@ -305,8 +305,8 @@ def test_what_is_no_model_is_refused_with_the_reason(
                 patch.syspath_prepend(folder)
                 patch.delitem(sys.modules, "fake", raising=False)
                 fake = importlib.import_module("fake").Fake()
-            vars(fake).update(attributes)
-            (folder / target).write_bytes(pickle.dumps(fake))
+                vars(fake).update(attributes)
+                (folder / target).write_bytes(pickle.dumps(fake))
     with pytest.raises(ModelError, match=said) as caught:
         hosted(target, version="3.3", allow_pickle=True)
     assert str(caught.value).startswith("model 3.3: ")

@@ -1,7 +1,4 @@
-"""Workers on a real broker that are killed, stopped and doubled: one pair for each request, every time.
-
-What is expected is counted by the producer of the traffic, here, and never by gnomon.
-"""
+"""A worker on a real broker: what it reads to the end, what is pending, and every error in words."""
 
 from __future__ import annotations
 
@@ -27,7 +24,6 @@ PARTITIONS = 3
 TORN_EVERY = 800
 
 
-# A worker as the command line would start it, with a session as short as brokers allow, and many small commits.
 def produce(bootstrap: str, topic: str, numbers: range, lines_each: int = 20) -> None:
     """Requests with these numbers, so many a message; now and then a line that is no record."""
     with contextlib.closing(KafkaProducer(bootstrap_servers=bootstrap, acks="all")) as producer:
