@@ -261,7 +261,7 @@ def test_the_first_features_may_come_late(folder: Path) -> None:
     assert rows.column("features").to_pylist() == [None, {"x": 1.0}]
 
 
-def test_25_commits_open_anew_after_each_checkpoint_and_lose_nothing(
+def test_25_commits_beside_anothers_open_anew_and_lose_nothing(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, other = opened(folder), opened(folder)
@@ -274,13 +274,14 @@ def test_25_commits_open_anew_after_each_checkpoint_and_lose_nothing(
         reopen(self)
 
     monkeypatch.setattr(PairLog, "reopen", counted)
-    for at in range(25):  # another's commits take every second version, so ours need not meet a checkpoint's
+    for at in range(25):
         log.commit(batch(at or None, at + 1))
         other.commit(batch(at or None, at + 1, partition="1"))
     assert ids(folder) == once(("0", 0, 25), ("1", 0, 25))
     checkpoints = list((folder / "pairs" / "_delta_log").glob("*.checkpoint.parquet"))
     assert len(checkpoints) == 50 // CHECKPOINT_EVERY
-    assert len(openings) == 1 + 49 // CHECKPOINT_EVERY  # ours was the last but one
+    # After a commit that another's came before, the handle is opened anew: so at every second one.
+    assert openings == list(range(0, 25, 2))
     assert log.positions(["0"]) == {"0": 25}
 
 
@@ -408,3 +409,15 @@ def test_an_error_after_the_commit_landed_doubles_nothing(
 
 def _disk_full(*_: object, **__: object) -> None:
     raise OSError(28, "No space left on device")
+
+
+def test_a_commit_that_delta_lets_pass_does_not_hide_a_rivals_on_another_partition(folder: Path) -> None:
+    """Delta refuses a rival only for the same partition; a commit that passes it takes its commits in unseen."""
+    zombie = opened(folder)
+    zombie.commit(batch(None, 5))
+    zombie.commit(batch(None, 5, partition="1"))
+    opened(folder).commit(batch(5, 9))  # partition 0 has another owner now
+    zombie.commit(batch(5, 9, partition="1"))  # still its own
+    with pytest.raises(FencedError):
+        zombie.commit(batch(5, 9))
+    assert ids(folder) == once(("0", 0, 9), ("1", 0, 9))
