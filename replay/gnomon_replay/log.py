@@ -71,7 +71,6 @@ class PairLog:
         self._pairs: DeltaTable | None = None
         self._opened = 0  # the checkpoint before the handle
         self._standing: dict[str, int | None] = {}
-        self._overtaken = False  # others committed between our handle's opening and our last append
 
     def positions(self, partitions: list[str], *, version: int | None = None) -> dict[str, int | None]:
         """Where the log stands, by partition; None for the experiment's start. Thread-safe.
@@ -121,12 +120,12 @@ class PairLog:
     def commit(self, batch: Batch) -> None:
         """Appends a batch, exactly once.
 
-        1. One table handle is kept. It is opened at assignment (`reopen`), after each checkpoint, after any
-           refused commit, and after one that others' commits came before.
+        1. One table handle is kept. It is opened at assignment (`reopen`), after each checkpoint, and after
+           any refused commit.
         2. On each opening, on *that* handle, the position of every partition must be the one at which this
-           worker's reading stands, else `FencedError`. Between openings Delta itself refuses a rival for the
-           same partition. One for another it lets pass, and the handle then knows that commit as well: so
-           it no longer stands for the positions that were checked, and 1 opens anew.
+           worker's reading stands, else `FencedError`. Between openings any other commit makes Delta refuse
+           ours (no retries of its own: it would pass a rival's for another partition, or for a position that
+           was never committed before).
         3. Dead letters and ledger rows are written first. They are idempotent by `source`: a crash after
            this step leaves only rows that the views fold.
         4. The pairs are appended on that same handle, never by address, with the next positions as app
@@ -146,11 +145,10 @@ class PairLog:
         self._append("dead_letters", batch.dead_letters, DEAD_LETTERS)
         self._append("ledger", batch.ledgers, LEDGER)
         transactions = [Transaction(self._app_id(part), at) for part, at in batch.reached.items()]
-        properties = CommitProperties(app_transactions=transactions)
+        # No retries of Delta's own: it would pass commits that nobody has checked, also a first one's rival.
+        properties = CommitProperties(app_transactions=transactions, max_commit_retries=0)
         self._repeated("pairs", lambda: self._write_pairs(batch.pairs, properties), self.reopen)
         self._standing.update(batch.reached)
-        if self._overtaken:
-            self._pairs = None
         if self._pairs is not None and self._pairs.version() // CHECKPOINT_EVERY != self._opened:
             self._pairs = None  # a checkpoint came: the next commit opens anew
 
@@ -178,7 +176,6 @@ class PairLog:
     def _write_pairs(self, pairs: pa.Table, properties: CommitProperties) -> None:
         table = self._pairs if self._pairs is not None else self._create(pairs.schema)
         fitted, grows = fit_to_table(pairs, pa.schema(table.schema().to_arrow()))
-        before = table.version()
         write_deltalake(
             table,
             fitted,
@@ -187,7 +184,6 @@ class PairLog:
             commit_properties=properties,
             writer_properties=_WRITER,
         )
-        self._overtaken = table.version() != before + 1
 
     def _create(self, schema: pa.Schema) -> DeltaTable:
         """The `pairs` table, made with the schema of its first batch; another worker may be first."""

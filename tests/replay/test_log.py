@@ -280,8 +280,7 @@ def test_25_commits_beside_anothers_open_anew_and_lose_nothing(
     assert ids(folder) == once(("0", 0, 25), ("1", 0, 25))
     checkpoints = list((folder / "pairs" / "_delta_log").glob("*.checkpoint.parquet"))
     assert len(checkpoints) == 50 // CHECKPOINT_EVERY
-    # After a commit that another's came before, the handle is opened anew: so at every second one.
-    assert openings == list(range(0, 25, 2))
+    assert openings == list(range(25))  # another's commit came before each, so Delta refused ours once
     assert log.positions(["0"]) == {"0": 25}
 
 
@@ -411,13 +410,29 @@ def _disk_full(*_: object, **__: object) -> None:
     raise OSError(28, "No space left on device")
 
 
-def test_a_commit_that_delta_lets_pass_does_not_hide_a_rivals_on_another_partition(folder: Path) -> None:
-    """Delta refuses a rival only for the same partition; a commit that passes it takes its commits in unseen."""
+def test_a_rivals_commit_on_another_partition_is_found_out(folder: Path) -> None:
     zombie = opened(folder)
     zombie.commit(batch(None, 5))
     zombie.commit(batch(None, 5, partition="1"))
     opened(folder).commit(batch(5, 9))  # partition 0 has another owner now
-    zombie.commit(batch(5, 9, partition="1"))  # still its own
     with pytest.raises(FencedError):
-        zombie.commit(batch(5, 9))
-    assert ids(folder) == once(("0", 0, 9), ("1", 0, 9))
+        zombie.commit(batch(5, 9, partition="1"))
+    assert ids(folder) == once(("0", 0, 9), ("1", 0, 5))
+
+
+def test_a_zombie_that_made_the_table_and_slept_before_its_first_append_is_fenced(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Delta's own check knows no rival for a position that was never committed before."""
+    create = PairLog._create
+
+    def overtaken(self: PairLog, schema: pa.Schema) -> DeltaTable:
+        table = create(self, schema)
+        monkeypatch.setattr(PairLog, "_create", create)
+        opened(folder).commit(batch(None, 9))
+        return table
+
+    monkeypatch.setattr(PairLog, "_create", overtaken)
+    with pytest.raises(FencedError):
+        opened(folder).commit(batch(None, 5))
+    assert ids(folder) == once(("0", 0, 9))
