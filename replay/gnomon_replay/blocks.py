@@ -16,6 +16,7 @@ from gnomon_replay.traffic import Frame, Stream
 
 BLOCK_LINES = 1000
 _LEDGER = b'"ledger"'
+_SHORT_BYTES = 4096  # from here on NumPy counts faster than bytes do
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +103,7 @@ def blocks_of(frames: Iterable[Frame], ledgers: list[LedgerLine]) -> Iterator[Bl
             yield _block(held)
             held, room = [], BLOCK_LINES
         for run in _runs(frame, ledgers):
-            rest: _Run | None = run
-            while rest is not None:
-                part, rest = rest.cut(room)
+            for part in run.parts(room):
                 held.append(part)
                 room -= part.count
                 if not room:
@@ -112,6 +111,18 @@ def blocks_of(frames: Iterable[Frame], ledgers: list[LedgerLine]) -> Iterator[Bl
                     held, room = [], BLOCK_LINES
     if held:
         yield _block(held)
+
+
+def count_lines(frame: Frame) -> int:
+    """About how many lines a frame holds."""
+    return frame.next_position - frame.offset if frame.by_line else count_newlines(frame.data) + 1
+
+
+def count_newlines(data: bytes) -> int:
+    """How many newlines there are."""
+    if len(data) < _SHORT_BYTES:
+        return data.count(b"\n")
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n")))
 
 
 def newlines(data: bytes) -> npt.NDArray[np.int64]:
@@ -128,15 +139,18 @@ class _Run:
     first: int
     count: int
 
-    def cut(self, lines: int) -> tuple[_Run, _Run | None]:
-        """At most the first `lines` of it, and the rest."""
-        if self.count <= lines:
-            return self, None
-        at = int(newlines(self.data)[lines - 1])
-        return (
-            _Run(self.frame, self.data[:at], self.first, lines),
-            _Run(self.frame, self.data[at + 1 :], self.first + lines, self.count - lines),
-        )
+    def parts(self, room: int) -> Iterator[_Run]:
+        """The same in parts: of at most `room` lines, and then of BLOCK_LINES each."""
+        if self.count <= room:
+            yield self
+            return
+        ends = [*newlines(self.data).tolist(), len(self.data)]
+        begin = done = 0
+        while done < self.count:
+            lines = min(room, self.count - done)
+            end = ends[done + lines - 1]
+            yield _Run(self.frame, self.data[begin:end], self.first + done, lines)
+            begin, done, room = end + 1, done + lines, BLOCK_LINES
 
 
 def _runs(frame: Frame, ledgers: list[LedgerLine]) -> Iterator[_Run]:
@@ -150,15 +164,17 @@ def _runs(frame: Frame, ledgers: list[LedgerLine]) -> Iterator[_Run]:
         end = len(data) if end < 0 else end
         if is_ledger(data[start:end]):
             if start > begin:
-                run = _Run(frame, data[begin : start - 1], first, data.count(b"\n", begin, start))
-                yield run
-                first += run.count
+                before = data[begin : start - 1]
+                count = count_newlines(before) + 1
+                yield _Run(frame, before, first, count)
+                first += count
             ledgers.append(LedgerLine(data[start:end], _place(frame, first)))
             first += 1
             begin = end + 1
         at = data.find(_LEDGER, end)
     if begin <= len(data):
-        yield _Run(frame, data[begin:] if begin else data, first, data.count(b"\n", begin) + 1)
+        rest = data[begin:]
+        yield _Run(frame, rest, first, count_newlines(rest) + 1)
 
 
 def _place(frame: Frame, line: int) -> dict[str, Any]:

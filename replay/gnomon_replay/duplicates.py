@@ -22,19 +22,22 @@ class Duplicates:
         self._rebuild = rebuild
         self._bound = bound
         self._recent: dict[str, _RecentIds] = {}
+        self._marked: list[tuple[str, list[str]]] = []
 
     def mark(self, requests: pa.Table) -> pa.BooleanArray:
         """Which rows have an id that stood before in their partition, in the log or in these rows."""
         flags = np.zeros(requests.num_rows, bool)
+        self._marked = []
         for part, rows, ids in _by_partition(requests):
+            self._marked.append((part, ids))
             if part not in self._recent:
                 self._recent[part] = _RecentIds(self._rebuild(part, self._bound), self._bound)
             flags[rows] = self._recent[part].seen(ids)
         return pa.array(flags)
 
-    def remember(self, requests: pa.Table) -> None:
-        """These rows are in the log now."""
-        for part, _, ids in _by_partition(requests):
+    def remember(self) -> None:
+        """The rows marked last are in the log now."""
+        for part, ids in self._marked:
             self._recent[part].extend(ids)
 
     def forget(self, partitions: Iterable[str]) -> None:
@@ -46,10 +49,15 @@ class Duplicates:
 def _by_partition(requests: pa.Table) -> Iterator[tuple[str, npt.NDArray[np.int64], list[str]]]:
     """Each partition with the numbers of its rows, and their ids."""
     partitions = requests.column("source").combine_chunks().field("partition").dictionary_encode()
+    ids = requests.column("request_id")
+    names = partitions.dictionary.to_pylist()
+    if len(names) == 1:
+        yield names[0], np.arange(len(ids)), ids.to_pylist()
+        return
     codes = partitions.indices.to_numpy()
-    for code, part in enumerate(partitions.dictionary.to_pylist()):
+    for code, part in enumerate(names):
         rows = np.flatnonzero(codes == code)
-        yield part, rows, requests.column("request_id").take(pa.array(rows)).to_pylist()
+        yield part, rows, ids.take(pa.array(rows)).to_pylist()
 
 
 class _RecentIds:

@@ -24,7 +24,11 @@ from gnomon_replay.traffic import Frame, Keeper, Stream
 CONNECT_TIMEOUT_S = 5.0
 SESSION_TIMEOUT_MS = 10_000
 """How long the partitions of a worker that was killed wait for their next owner."""
-POLL_RECORDS = 5_000
+READ_BYTES = 8 << 20
+"""About how much one read brings: messages may hold one record each or hundreds."""
+POLL_MESSAGES = 100
+"""At first; then as many as READ_BYTES hold, but at most MOST_MESSAGES."""
+MOST_MESSAGES = 5_000
 FETCH_BYTES = 8 << 20
 """Of one partition, as sent: compressed, so that what waits in memory may be ten times as much."""
 
@@ -50,6 +54,7 @@ class KafkaSource:
         self._group = group
         self._topic = where.topic
         self._read_to: dict[str, int] = {}
+        self._messages = POLL_MESSAGES
         _knock(where)
         with translated(address):
             cluster = _cluster_id(where)
@@ -61,7 +66,6 @@ class KafkaSource:
                 auto_offset_reset="earliest",
                 session_timeout_ms=SESSION_TIMEOUT_MS,
                 allow_auto_create_topics=False,
-                max_poll_records=POLL_RECORDS,
                 max_partition_fetch_bytes=FETCH_BYTES,
                 metrics_enabled=False,
             )
@@ -82,9 +86,14 @@ class KafkaSource:
 
     def read(self, timeout_s: float) -> list[Frame]:
         with translated(self._address):
-            polled: Mapping[Any, list[Any]] = self._consumer.poll(timeout_ms=int(timeout_s * 1000))
+            polled: Mapping[Any, list[Any]] = self._consumer.poll(
+                timeout_ms=int(timeout_s * 1000), max_records=self._messages
+            )
             frames = [self._frame(record) for records in polled.values() for record in records]
-            if not frames:
+            if frames:
+                size = sum(len(frame.data) for frame in frames)
+                self._messages = max(1, min(MOST_MESSAGES, READ_BYTES * len(frames) // max(1, size)))
+            else:
                 frames = list(self._skipped())
         self._read_to.update((frame.partition, frame.next_position) for frame in frames)
         return frames

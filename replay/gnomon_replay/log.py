@@ -8,6 +8,9 @@ reading began from is fenced.
 from __future__ import annotations
 
 import contextlib
+import itertools
+import random
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +25,11 @@ from gnomon_replay.pairs import DEAD_LETTERS, LEDGER, PARTITION_BY, SCHEMA_VERSI
 from gnomon_replay.shape import Shape
 
 CHECKPOINT_EVERY = 10
-ATTEMPTS = 10
+PATIENCE_S = 60.0
+"""How long a commit is tried again when others' come before it."""
+PAUSE_S = 0.02
+"""At most so long after the first refusal, and at most twice as long after each further one, up to 64 times: by
+chance, so that workers do not meet again."""
 _DENIED = "ermission"  # as the system says it, or Rust
 _WRITER = WriterProperties(compression="ZSTD", compression_level=1)
 
@@ -225,14 +232,16 @@ class PairLog:
 
     def _repeated(self, name: str, write: Callable[[], None], after_refusal: Callable[[], None]) -> None:
         """Writes to a table; again where Delta refused it for what another worker did meanwhile."""
-        for attempt in range(ATTEMPTS):
+        deadline = time.monotonic() + PATIENCE_S
+        for attempt in itertools.count():
             with _translated(self._path(name)):
                 try:
                     write()
                     return
                 except CommitFailedError:
-                    if attempt == ATTEMPTS - 1:
+                    if time.monotonic() > deadline:
                         raise
+            time.sleep(random.uniform(0, PAUSE_S * 2 ** min(attempt, 6)))
             after_refusal()
 
     def _open(self, name: str) -> DeltaTable | None:

@@ -23,6 +23,7 @@ EXACT_DOUBLE = 1 << 53
 INT64 = range(-(1 << 63), 1 << 63)
 MAX_FIELDS = 4096
 """Of features, and of attributes. A producer that puts ids into names would widen the log without end."""
+_BOOL, _STRING, _DOUBLE, _INT64 = pa.bool_(), pa.string(), pa.float64(), pa.int64()
 _NO_NAME = re.compile("[\0\ud800-\udfff]")  # DuckDB or Arrow cannot hold these
 
 
@@ -122,6 +123,24 @@ class Shape:
                 for name, kind in (*theirs.items(), *ours.items()):
                     known.add(name, kind)
 
+    def refuse_change(self, schema: pa.Schema) -> None:
+        """Makes sure that what is known here (declared) has the types that a table has.
+
+        Raises:
+            SettingsError: a feature has another.
+        """
+        stored = Shape({}, ())
+        stored.adopt(schema)
+        names = {kind: name for name, kind in FEATURE_TYPES.items()}
+        for name, kind in self.feature_types.items():
+            has = stored.feature_types.get(name, kind)
+            if has != kind:
+                raise SettingsError(
+                    f"features.{name}",
+                    f"it is {names[has]} in the log, and a column keeps its type; "
+                    f'declare "{names[has]}", or begin a new experiment',
+                )
+
     def learn(self, rows: Iterable[Mapping[str, Scalar]]) -> None:
         """Gives a type to each feature in `rows` that has none yet."""
         found: dict[str, Counter[pa.DataType]] = {}
@@ -159,17 +178,17 @@ class Shape:
             return None
         self._features.check(name)
         kind = self._features.types[name]
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if kind == pa.float64() and number:
-            if isinstance(value, int) and abs(value) > EXACT_DOUBLE:
+        python = type(value)
+        if kind == _DOUBLE and python in (float, int):
+            if python is int and not -EXACT_DOUBLE <= value <= EXACT_DOUBLE:  # type: ignore[operator]
                 raise FeatureTypeError(
                     f"`{name}` is {value}, which a double does not hold; declare it as int64 under [features]"
                 )
             return float(value)
         fits = (
-            (kind == pa.string() and isinstance(value, str))
-            or (kind == pa.bool_() and isinstance(value, bool))
-            or (kind == pa.int64() and number and isinstance(value, int) and value in INT64)
+            (kind == _STRING and python is str)
+            or (kind == _BOOL and python is bool)
+            or (kind == _INT64 and python is int and value in INT64)
         )
         if not fits:
             raise FeatureTypeError(f"`{name}` is {value!r:.60}, not of type {kind}, as it is in this log")

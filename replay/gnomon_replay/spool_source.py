@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gnomon_capture.spool import SpoolReader
 
+from gnomon_replay.blocks import count_newlines
 from gnomon_replay.traffic import Frame, Keeper, Stream
 
 READ_BYTES = 4 << 20
@@ -75,9 +76,8 @@ class SpoolSource:
             self._turns.rotate(-1)
             first_line, data = self._reader.read(part, READ_BYTES)
             if data:
-                yield Frame(
-                    self._stream, part, first_line, first_line + data.count(b"\n"), data, by_line=True
-                )
+                end = first_line + count_newlines(data)
+                yield Frame(self._stream, part, first_line, end, data, by_line=True)
             size += len(data)
             if size >= READ_BYTES:
                 return

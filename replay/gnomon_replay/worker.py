@@ -6,11 +6,11 @@ import datetime
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from gnomon_capture.errors import SettingsError, TrafficError
+from gnomon_capture.errors import TrafficError
 
 from gnomon_replay.asking import Panel
 from gnomon_replay.columns import complete
@@ -18,10 +18,11 @@ from gnomon_replay.decode import Decoder
 from gnomon_replay.duplicates import Duplicates
 from gnomon_replay.errors import OvertakenError
 from gnomon_replay.log import Batch, PairLog
-from gnomon_replay.pairs import FEATURE_TYPES, SCHEMA_VERSION, TIMESTAMP, pairs_schema
+from gnomon_replay.pairs import SCHEMA_VERSION, TIMESTAMP, pairs_schema
 from gnomon_replay.settings import ReplaySettings
 from gnomon_replay.shape import Shape
 from gnomon_replay.traffic import Frame, Source
+from gnomon_replay.waiting import Waiting
 
 POLL_S = 0.5
 CATCHING_UP = 6
@@ -55,29 +56,6 @@ class Progress:
     todo: int = 0
 
 
-@dataclass
-class _Waiting:
-    """Frames read and not yet committed."""
-
-    frames: list[Frame] = field(default_factory=list)
-    lines: int = 0
-    size_bytes: int = 0
-    since: float = 0.0
-
-    def add(self, frames: Iterable[Frame]) -> None:
-        for frame in frames:
-            if not self.frames:
-                self.since = time.monotonic()
-            self.frames.append(frame)
-            self.lines += frame.data.count(b"\n") + 1
-            self.size_bytes += len(frame.data)
-
-    def without(self, partitions: set[str]) -> _Waiting:
-        kept = _Waiting()
-        kept.add(frame for frame in self.frames if frame.partition not in partitions)
-        return kept
-
-
 class Worker:
     """Runs one candidate over one source into one log, every pair exactly once.
 
@@ -104,7 +82,7 @@ class Worker:
         self._settings = settings
         self._on_progress = on_progress
         logged = log.schema()
-        _refuse_change(shape, logged)
+        shape.refuse_change(logged)
         shape.adopt(logged)
         self._decoder = Decoder(shape, max_record_bytes=settings.max_record_bytes)
         self._duplicates = Duplicates(log.recent_ids, settings.dedupe_ids)
@@ -114,7 +92,7 @@ class Worker:
         self._moved: set[str] = set()  # given or taken since we looked
         self._at: dict[str, int | None] = {}  # where the log stands, of the partitions that we read
         self._next: dict[str, int] = {}  # what is read next
-        self._waiting = _Waiting()
+        self._waiting = Waiting()
         self._until_caught_up = False
         self._timed_at = time.monotonic()
         self._progress = Progress()
@@ -234,7 +212,7 @@ class Worker:
         return full or old
 
     def _commit(self, *, last: bool) -> None:
-        frames, self._waiting = self._waiting.frames, _Waiting()
+        frames, self._waiting = self._waiting.frames, Waiting()
         reached = {frame.partition: frame.next_position for frame in frames}
         began = {part: self._at[part] for part in reached}
         decoded = self._decoder.decode(frames)
@@ -250,7 +228,7 @@ class Worker:
             return
         self._log.commit(Batch(pairs, decoded.dead_letters, decoded.ledgers, began, reached))
         self._at.update(reached)
-        self._duplicates.remember(requests)
+        self._duplicates.remember()
         self._source.acknowledge(reached)
         self._count(pairs, decoded.dead_letters.num_rows, frames)
 
@@ -328,18 +306,3 @@ class Worker:
 def _span(frames: list[Frame]) -> int:
     """How many positions these frames take up."""
     return sum(frame.next_position - frame.offset for frame in frames)
-
-
-def _refuse_change(declared: Shape, logged: pa.Schema) -> None:
-    """Raises SettingsError where a declared type is not the one that the log has."""
-    stored = Shape({}, ())
-    stored.adopt(logged)
-    names = {kind: name for name, kind in FEATURE_TYPES.items()}
-    for name, kind in declared.feature_types.items():
-        has = stored.feature_types.get(name, kind)
-        if has != kind:
-            raise SettingsError(
-                f"features.{name}",
-                f"it is {names[has]} in the log, and a column keeps its type; "
-                f'declare "{names[has]}", or begin a new experiment',
-            )

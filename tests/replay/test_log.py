@@ -178,9 +178,10 @@ def test_a_zombie_that_never_committed_is_fenced_when_it_makes_the_table(folder:
     assert ids(folder) == once(("0", 0, 5))
 
 
-def test_two_workers_that_make_the_log_at_once_both_get_their_rows_in(folder: Path) -> None:
+def test_workers_that_commit_without_a_pause_all_get_their_rows_in(folder: Path) -> None:
+    """From the making of the log on, though each commit is refused that another came before."""
     errors: list[BaseException] = []
-    start = threading.Barrier(4)
+    start = threading.Barrier(8)
 
     def work(part: str) -> None:
         try:
@@ -191,15 +192,15 @@ def test_two_workers_that_make_the_log_at_once_both_get_their_rows_in(folder: Pa
         except BaseException as exc:  # noqa: BLE001 - shown below
             errors.append(exc)
 
-    threads = [threading.Thread(target=work, args=(str(part),)) for part in range(4)]
+    threads = [threading.Thread(target=work, args=(str(part),)) for part in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert errors == []
-    expected = once(*((str(part), at + 2, at + 10) for part in range(4) for at in range(0, 40, 10)))
+    expected = once(*((str(part), at + 2, at + 10) for part in range(8) for at in range(0, 40, 10)))
     assert ids(folder) == expected
-    assert DeltaTable(str(folder / "dead_letters")).to_pyarrow_table().num_rows == 4 * 4 * 2
+    assert DeltaTable(str(folder / "dead_letters")).to_pyarrow_table().num_rows == 8 * 4 * 2
 
 
 def test_another_candidates_commits_do_not_fence(folder: Path) -> None:

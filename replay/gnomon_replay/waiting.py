@@ -1,0 +1,40 @@
+"""Frames that were read and are not committed yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from gnomon_replay.blocks import count_lines
+from gnomon_replay.traffic import Frame
+
+
+@dataclass
+class Waiting:
+    """Frames for the next commit.
+
+    Attributes:
+        lines: about how many they hold.
+        since: when the first of them came (monotonic seconds).
+    """
+
+    frames: list[Frame] = field(default_factory=list)
+    lines: int = 0
+    size_bytes: int = 0
+    since: float = 0.0
+
+    def add(self, frames: Iterable[Frame]) -> None:
+        """Adds frames behind the others."""
+        for frame in frames:
+            if not self.frames:
+                self.since = time.monotonic()
+            self.frames.append(frame)
+            self.lines += count_lines(frame)
+            self.size_bytes += len(frame.data)
+
+    def without(self, partitions: set[str]) -> Waiting:
+        """The same less the frames of these partitions."""
+        kept = Waiting()
+        kept.add(frame for frame in self.frames if frame.partition not in partitions)
+        return kept
