@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import kafka.errors
 from kafka import KafkaProducer
@@ -17,8 +17,11 @@ from kafka.partitioner.default import murmur2
 from gnomon_capture.address import KafkaAddress
 from gnomon_capture.errors import TrafficError, UsageError
 from gnomon_capture.frames import Frame
-from gnomon_capture.record import CONTENT_TYPE_HEADER, CONTENT_TYPE_NDJSON
+from gnomon_capture.record import CONTENT_TYPE_ARROW, CONTENT_TYPE_HEADER, CONTENT_TYPE_NDJSON
 from gnomon_capture.settings import CaptureSettings
+
+if TYPE_CHECKING:
+    from gnomon_capture.arrow import ArrowEncoder
 
 _log = logging.getLogger("gnomon_capture")
 
@@ -26,6 +29,7 @@ _PATIENCE_MS = 5_000  # for the first broker to answer, and for the topic's part
 _RECONNECT_MS = 2_000  # the client's default would leave a broker that is back alone for half a minute
 _ABANDON_S = 1.0
 _HEADERS = [(CONTENT_TYPE_HEADER, CONTENT_TYPE_NDJSON.encode())]
+_ARROW_HEADERS = [(CONTENT_TYPE_HEADER, CONTENT_TYPE_ARROW.encode())]
 _OURS = frozenset(
     {"bootstrap_servers", "client_id", "key_serializer", "value_serializer", "transactional_id"}
 )
@@ -93,7 +97,7 @@ class KafkaTransport:
         options: further settings of kafka-python's producer, such as `security_protocol`.
 
     Raises:
-        UsageError: an option is unknown, or is gnomon's own.
+        UsageError: an option is unknown, or is gnomon's own; or pyarrow is wanted and not there.
     """
 
     def __init__(
@@ -105,6 +109,7 @@ class KafkaTransport:
                 raise UsageError(f"kafka={{{name!r}: …}} {known}; leave it out")
         self._address = address
         self._process = process
+        self._arrow = _arrow_encoder() if settings.wire == "arrow" else None
         self._config = {
             "acks": "all",
             "enable_idempotence": True,
@@ -159,8 +164,9 @@ class KafkaTransport:
     def send(self, frame: Frame) -> None:
         """Hands a frame to the client."""
         with kafka_errors(self._address):
+            data, headers = self._encoded(frame)
             future = self._client.send(
-                self._address.topic, value=frame.data, partition=frame.partition, headers=_HEADERS
+                self._address.topic, value=data, partition=frame.partition, headers=headers
             )
         self._in_flight.append((frame, future))
 
@@ -205,6 +211,15 @@ class KafkaTransport:
         else:
             self.abandon()
 
+    def _encoded(self, frame: Frame) -> tuple[bytes, list[tuple[str, bytes]]]:
+        """The message of a frame: Arrow where that is wanted and says the same, else its lines."""
+        data = frame.data
+        if self._arrow is not None and not frame.ledger:
+            stream = self._arrow.encode(data)
+            if stream is not None:
+                return stream, _ARROW_HEADERS
+        return data, _HEADERS
+
     @property
     def _client(self) -> KafkaProducer:
         if self._producer is None:
@@ -215,6 +230,14 @@ class KafkaTransport:
         """Topics grow; like every client, this one then spreads keys anew."""
         with kafka_errors(self._address):
             self.partitions = len(self._client.partitions_for(self._address.topic))
+
+
+def _arrow_encoder() -> ArrowEncoder:
+    try:
+        from gnomon_capture.arrow import ArrowEncoder
+    except ImportError as exc:
+        raise UsageError('wire = "arrow" needs pyarrow; install it: pip install pyarrow') from exc
+    return ArrowEncoder()
 
 
 class _Producer(KafkaProducer):  # type: ignore[misc]

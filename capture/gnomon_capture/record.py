@@ -28,6 +28,8 @@ import msgspec
 CONTENT_TYPE_HEADER = "content-type"
 CONTENT_TYPE_NDJSON = "application/x-ndjson"
 """The encoding of a message without the header."""
+CONTENT_TYPE_ARROW = "application/vnd.apache.arrow.stream"
+"""The same record as columns; see `gnomon_capture.arrow`."""
 
 MAX_RECORD_BYTES = 1 << 20
 DEAD_LETTER_BYTES = 64 << 10
@@ -242,8 +244,15 @@ def decode_line(line: bytes, *, max_bytes: int = MAX_RECORD_BYTES) -> Request | 
         raise BadRecordError(Reason.MALFORMED, f"not JSON: {exc}") from exc
     if not isinstance(raw, dict):
         raise BadRecordError(Reason.MALFORMED, f"a record is a JSON object, this is {_json_type(raw)}")
-    if is_ledger(line):
-        return _decode_ledger(raw)
+    return _decode_ledger(raw) if is_ledger(line) else to_request(raw)
+
+
+def to_request(raw: dict[str, Any]) -> Request:
+    """The request that a JSON object is.
+
+    Raises:
+        BadRecordError: it is none; it says why.
+    """
     known = {
         "request_id": _readable(raw.get("request_id"), str),
         "key": _readable(raw.get("key"), str),

@@ -11,7 +11,7 @@ import re
 import types
 import typing
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -100,6 +100,8 @@ class CaptureSettings(Settings, frozen=True, kw_only=True):
         max_record_bytes: how large one encoded record may be; a larger one is dropped and counted.
         frame_records: how many records a message or a write holds at most.
         frame_bytes: how large a frame may grow; kept below Kafka's default limit for a message.
+        wire: how messages to Kafka are encoded: "ndjson", or "arrow" (needs pyarrow), which costs the sender some
+            microseconds a record more, outside Python's lock, and the replay as much less. A spool has lines.
         linger_s: how long a record waits at most for its frame to fill.
         ledger_every_s: how often the sender writes its counts into the traffic.
         close_timeout_s: how long closing waits for what is buffered; what is left then is counted.
@@ -111,6 +113,7 @@ class CaptureSettings(Settings, frozen=True, kw_only=True):
     max_record_bytes: PositiveInt = MAX_RECORD_BYTES
     frame_records: PositiveInt = 500
     frame_bytes: PositiveInt = 900_000
+    wire: Literal["ndjson", "arrow"] = "ndjson"
     linger_s: PositiveFloat = 0.5
     ledger_every_s: PositiveFloat = 5.0
     close_timeout_s: PositiveFloat = 30.0

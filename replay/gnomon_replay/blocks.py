@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from gnomon_capture.record import is_ledger
+from gnomon_capture.record import BadRecordError, Ledger, Request, decode_line, is_ledger
 
 from gnomon_replay.pairs import SOURCE
 from gnomon_replay.traffic import Frame, Stream
@@ -50,6 +50,15 @@ class Block:
         """Its lines."""
         return self.data.split(b"\n")
 
+    def line(self, index: int) -> bytes:
+        """One of its lines."""
+        return self.lines()[index]
+
+    def records(self, max_bytes: int) -> Iterator[Request | Ledger | BadRecordError | None]:
+        """What each line is; None: blank."""
+        for line in self.lines():
+            yield _decoded(line, max_bytes) if line.strip() else None
+
     def parts(self, lines: int) -> Iterator[Block]:
         """The same in smaller blocks, of so many lines."""
         ends = [-1, *newlines(self.data)[lines - 1 :: lines].tolist()]
@@ -76,17 +85,24 @@ class Block:
 
     def sources(self) -> pa.StructArray:
         """Where each line stood."""
-        count = len(self)
-        return pa.StructArray.from_arrays(
-            [
-                pa.repeat(self.stream.name, count),
-                pa.repeat(pa.scalar(self.stream.topic, pa.string()), count),
-                pa.repeat(self.partition, count),
-                pa.array(self.offsets, pa.int64()),
-                pa.array(self.numbers, pa.int32()),
-            ],
-            fields=list(SOURCE),
-        )
+        return sources_of(self.stream, self.partition, self.offsets, self.numbers)
+
+
+def sources_of(
+    stream: Stream, partition: str, offsets: npt.NDArray[np.int64], numbers: npt.NDArray[np.int32]
+) -> pa.StructArray:
+    """Places in one partition as a column of type `pairs.SOURCE`."""
+    count = len(offsets)
+    return pa.StructArray.from_arrays(
+        [
+            pa.repeat(stream.name, count),
+            pa.repeat(pa.scalar(stream.topic, pa.string()), count),
+            pa.repeat(partition, count),
+            pa.array(offsets, pa.int64()),
+            pa.array(numbers, pa.int32()),
+        ],
+        fields=list(SOURCE),
+    )
 
 
 def blocks_of(frames: Iterable[Frame], ledgers: list[LedgerLine]) -> Iterator[Block]:
@@ -113,16 +129,18 @@ def blocks_of(frames: Iterable[Frame], ledgers: list[LedgerLine]) -> Iterator[Bl
         yield _block(held)
 
 
-def count_lines(frame: Frame) -> int:
-    """About how many lines a frame holds."""
-    return frame.next_position - frame.offset if frame.by_line else count_newlines(frame.data) + 1
-
-
 def count_newlines(data: bytes) -> int:
     """How many newlines there are."""
     if len(data) < _SHORT_BYTES:
         return data.count(b"\n")
     return int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n")))
+
+
+def _decoded(line: bytes, max_bytes: int) -> Request | Ledger | BadRecordError:
+    try:
+        return decode_line(line, max_bytes=max_bytes)
+    except BadRecordError as exc:
+        return exc
 
 
 def newlines(data: bytes) -> npt.NDArray[np.int64]:
@@ -168,7 +186,7 @@ def _runs(frame: Frame, ledgers: list[LedgerLine]) -> Iterator[_Run]:
                 count = count_newlines(before) + 1
                 yield _Run(frame, before, first, count)
                 first += count
-            ledgers.append(LedgerLine(data[start:end], _place(frame, first)))
+            ledgers.append(LedgerLine(data[start:end], place(frame, first)))
             first += 1
             begin = end + 1
         at = data.find(_LEDGER, end)
@@ -177,7 +195,8 @@ def _runs(frame: Frame, ledgers: list[LedgerLine]) -> Iterator[_Run]:
         yield _Run(frame, rest, first, count_newlines(rest) + 1)
 
 
-def _place(frame: Frame, line: int) -> dict[str, Any]:
+def place(frame: Frame, line: int) -> dict[str, Any]:
+    """Where a line of a frame stood, by its number within: the fields of `pairs.SOURCE`."""
     return {
         "name": frame.stream.name,
         "topic": frame.stream.topic,

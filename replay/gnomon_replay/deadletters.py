@@ -6,9 +6,11 @@ import datetime
 from typing import Any
 
 import pyarrow as pa
-from gnomon_capture.record import DEAD_LETTER_BYTES, BadRecordError
+from gnomon_capture.record import DEAD_LETTER_BYTES, BadRecordError, Reason
 
+from gnomon_replay.blocks import place
 from gnomon_replay.pairs import DEAD_LETTERS, SCHEMA_VERSION
+from gnomon_replay.traffic import Frame
 
 _DETAIL_CHARS = 500
 
@@ -37,6 +39,10 @@ class DeadLetters:
                 "schema_version": SCHEMA_VERSION,
             }
         )
+
+    def add_frame(self, frame: Frame, why: str) -> None:
+        """Adds a whole frame, none of whose lines can be told."""
+        self.add(place(frame, 0), frame.data, BadRecordError(Reason.MALFORMED, why))
 
     def table(self) -> pa.Table:
         """The rows, with the contract's columns."""

@@ -1,7 +1,7 @@
 """Frames of lines into Arrow: requests, ledgers and dead letters.
 
 `gnomon_capture.record.decode_line` defines what a line means. Most lines never meet it: blocks of them go
-through Arrow's JSON reader (`fastread`). A block that this refuses is tried again in parts, and a part that it
+through Arrow's JSON reader (`fastread`), and frames that are Arrow already are taken as they are (`arrowread`). A block that this refuses is tried again in parts, and a part that it
 refuses is read line by line, which finds the bad line, learns a new field, and takes what only it can
 (payloads). Both ways give the same rows; a test holds that.
 """
@@ -17,6 +17,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 from gnomon_capture.record import (
+    CONTENT_TYPE_ARROW,
     CONTENT_TYPE_NDJSON,
     BadRecordError,
     Ledger,
@@ -27,6 +28,7 @@ from gnomon_capture.record import (
     parse_ts,
 )
 
+from gnomon_replay.arrowread import ArrowRows, read_columns, read_frames
 from gnomon_replay.blocks import Block, LedgerLine, blocks_of
 from gnomon_replay.columns import canonical_json, canonical_labels, complete
 from gnomon_replay.deadletters import DeadLetters
@@ -36,6 +38,10 @@ from gnomon_replay.shape import FeatureTypeError, Shape
 from gnomon_replay.traffic import Frame
 
 PART_LINES = 125
+_ENCODINGS = (CONTENT_TYPE_NDJSON, CONTENT_TYPE_ARROW)
+
+Lines = Block | ArrowRows
+"""Some lines of one partition, in either encoding."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +94,10 @@ class Decoder:
         self._blank = 0
         ledger_lines: list[LedgerLine] = []
         tables: list[pa.Table] = []
-        for block in blocks_of(self._ndjson(frames, bad), ledger_lines):
-            tables += self._requests(block, bad)
+        for arrow, run in groupby(self._known(frames, bad), key=lambda frame: frame.is_arrow):
+            held = list(run)
+            for lines in read_frames(held, bad.add_frame) if arrow else blocks_of(held, ledger_lines):
+                tables += self._requests(lines, bad)
         ledgers = list(self._ledgers(ledger_lines, bad))
         schema = requests_schema(self.shape)
         # Tables of one schema are joined before they are worked on: there are thousands of small ones.
@@ -97,20 +105,11 @@ class Decoder:
         requests = pa.concat_tables([_as_logged(group, schema) for group in groups] or [schema.empty_table()])
         return Decoded(requests, bad.table(), pa.Table.from_pylist(ledgers, schema=LEDGER), self._blank)
 
-    def _ndjson(self, frames: Iterable[Frame], bad: DeadLetters) -> Iterable[Frame]:
-        """The frames that hold lines."""
+    def _known(self, frames: Iterable[Frame], bad: DeadLetters) -> Iterable[Frame]:
+        """The frames that hold something in an encoding of the contract."""
         for frame in frames:
-            kind, _, _ = (frame.content_type or CONTENT_TYPE_NDJSON).partition(";")
-            if kind.strip().lower() != CONTENT_TYPE_NDJSON:
-                detail = f"content-type {frame.content_type!r:.80} is not {CONTENT_TYPE_NDJSON}"
-                source = {
-                    "name": frame.stream.name,
-                    "topic": frame.stream.topic,
-                    "partition": frame.partition,
-                    "offset": frame.offset,
-                    "line": 0,
-                }
-                bad.add(source, frame.data, BadRecordError(Reason.MALFORMED, detail))
+            if frame.media_type not in _ENCODINGS:
+                bad.add_frame(frame, f"content-type {frame.content_type!r:.80} is none of {_ENCODINGS}")
             elif frame.data:
                 yield frame
             else:
@@ -126,40 +125,42 @@ class Decoder:
             if isinstance(record, Ledger):
                 yield _ledger_row(record, found.source)
 
-    def _requests(self, block: Block, bad: DeadLetters) -> list[pa.Table]:
-        """The block's requests in order, as tables with the columns of either reader."""
-        table = self._fast(block)
+    def _requests(self, lines: Lines, bad: DeadLetters) -> list[pa.Table]:
+        """The requests in order, as tables with the columns of either reader."""
+        if not len(lines):
+            self._blank += 1
+            return []
+        table = self._fast(lines)
         if table is not None:
             return [table]
-        parts = list(block.parts(PART_LINES))
+        parts: list[Lines] = [*lines.parts(PART_LINES)]
         tables = [self._fast(part) for part in parts] if len(parts) > 1 else [None]
         read = {
             index: self._records(parts[index], bad) for index, table in enumerate(tables) if table is None
         }
-        # Learnt from the whole block before the first row of it, whatever its parts are.
+        # Learnt from all of them before the first row, whatever the parts are.
         self._learn([record for records in read.values() for _, record in records])
         for index, records in read.items():
             tables[index] = self._rows(parts[index], records, bad)
         return tables
 
-    def _fast(self, block: Block) -> pa.Table | None:
-        table = read_fast(block, self.shape, self._label, self._max_bytes)
-        return None if table is None else table.append_column("source", block.sources())
+    def _fast(self, lines: Lines) -> pa.Table | None:
+        if isinstance(lines, ArrowRows):
+            table = read_columns(lines, self.shape, self._max_bytes)
+        else:
+            table = read_fast(lines, self.shape, self._label, self._max_bytes)
+        return None if table is None else table.append_column("source", lines.sources())
 
-    def _records(self, block: Block, bad: DeadLetters) -> list[tuple[int, Request]]:
-        """The block's records by `decode_line`, with their line's index; bad lines go to `bad`."""
+    def _records(self, lines: Lines, bad: DeadLetters) -> list[tuple[int, Request]]:
+        """The records among the lines, with their line's index; bad lines go to `bad`."""
         records = []
-        for index, line in enumerate(block.lines()):
-            if not line.strip():
-                self._blank += 1
-                continue
-            try:
-                record = decode_line(line, max_bytes=self._max_bytes)
-            except BadRecordError as exc:
-                bad.add(block.source(index), line, exc)
-                continue
-            if isinstance(record, Request):
+        for index, record in enumerate(lines.records(self._max_bytes)):
+            if isinstance(record, BadRecordError):
+                bad.add(lines.source(index), lines.line(index), record)
+            elif isinstance(record, Request):
                 records.append((index, record))
+            elif record is None:
+                self._blank += 1
         return records
 
     def _learn(self, records: list[Request]) -> None:
@@ -173,9 +174,8 @@ class Decoder:
         elif labels:
             self._label = pa.string()
 
-    def _rows(self, block: Block, records: list[tuple[int, Request]], bad: DeadLetters) -> pa.Table:
+    def _rows(self, lines: Lines, records: list[tuple[int, Request]], bad: DeadLetters) -> pa.Table:
         """Records as a table; those that do not fit go to `bad`."""
-        lines = block.lines()
         kept: list[tuple[int, Request]] = []
         rows: list[dict[str, Any]] = []
 
@@ -183,11 +183,11 @@ class Decoder:
             error = BadRecordError(
                 reason, str(exc), request_id=record.request_id, key=record.key, origin=record.origin
             )
-            bad.add(block.source(index), lines[index], error)
+            bad.add(lines.source(index), lines.line(index), error)
 
         for index, record in records:
             try:
-                rows.append(self._row(record, block.source(index)))
+                rows.append(self._row(record, lines.source(index)))
                 kept.append((index, record))
             except FeatureTypeError as exc:
                 refuse(index, record, Reason.FEATURE_TYPE, exc)
@@ -200,7 +200,7 @@ class Decoder:
             if len(kept) == 1:
                 refuse(*kept[0], Reason.MALFORMED, exc)
                 return schema.empty_table()
-        return pa.concat_tables([self._rows(block, [each], bad) for each in kept])
+        return pa.concat_tables([self._rows(lines, [each], bad) for each in kept])
 
     def _row(self, record: Request, source: dict[str, Any]) -> dict[str, Any]:
         served = record.served

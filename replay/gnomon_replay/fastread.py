@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -142,17 +143,25 @@ def _valid(table: pa.Table, data: bytes) -> bool:
     column = {name: table.column(name).combine_chunks() for name in table.column_names}
     served = column["served"]
     scores = served.field("scores").flatten()
-    if any(column[name].null_count for name in ("request_id", "ts", "features")) or scores.null_count:
-        return False
     numbers = [served.field("score"), scores, served.field("label"), *column["features"].flatten()]
     sizes = [np.abs(each.to_numpy(zero_copy_only=False)) for each in numbers if each.type == pa.float64()]
     if any((each == np.inf).any() for each in sizes) and not _numbers_agree(data):
         return False
     return (
-        _least(pc.binary_length(column["request_id"]), 1)
-        and _years_valid(column["ts"])
+        valid_columns(column)
         # It may have been an integer that a double does not hold.
         and not any(((each >= EXACT_DOUBLE) & (each < np.inf)).any() for each in sizes)
+    )
+
+
+def valid_columns(column: Mapping[str, pa.Array]) -> bool:
+    """Whether columns of `wire_schema` hold in each row what a record has to."""
+    served = column["served"]
+    return (
+        not any(column[name].null_count for name in ("request_id", "ts", "features"))
+        and not served.field("scores").flatten().null_count
+        and _least(pc.binary_length(column["request_id"]), 1)
+        and _years_valid(column["ts"])
         and _least(served.field("latency_us"), 0)
         and _origins_valid(column["origin"])
     )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.json as pj
 from gnomon_capture.record import BadRecordError, Request, decode_line, is_ledger
 
+from gnomon_replay.arrowread import read_frames
 from gnomon_replay.pairs import ORIGIN
 from gnomon_replay.traffic import Frame, Source
 
@@ -75,6 +77,8 @@ class _Nobody:
 
 def _numbers(frame: Frame, seqs: dict[str, list[int]]) -> int:
     """Adds the numbers of a frame's requests to `seqs`; returns how many requests there are."""
+    if frame.is_arrow:
+        return _numbers_of_rows(frame, seqs)
     lines = [line for line in frame.data.split(b"\n") if line.strip() and not is_ledger(line)]
     if not lines:
         return 0
@@ -87,10 +91,22 @@ def _numbers(frame: Frame, seqs: dict[str, list[int]]) -> int:
         origins = []
     if not origins:
         origins = [_origin(line) for line in lines]
+    _add(origins, seqs)
+    return len(lines)
+
+
+def _numbers_of_rows(frame: Frame, seqs: dict[str, list[int]]) -> int:
+    rows = 0
+    for run in read_frames([frame], lambda frame, why: None):
+        rows += len(run)
+        _add(run.origins(), seqs)
+    return rows
+
+
+def _add(origins: Iterable[Any], seqs: dict[str, list[int]]) -> None:
     for origin in origins:
         if origin is not None and origin["process"] is not None and origin["seq"] is not None:
             seqs.setdefault(origin["process"], []).append(origin["seq"])
-    return len(lines)
 
 
 def _origin(line: bytes) -> dict[str, str | int] | None:

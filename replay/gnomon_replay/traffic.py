@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from gnomon_capture.record import CONTENT_TYPE_ARROW, CONTENT_TYPE_NDJSON
+
 
 @dataclass(frozen=True, slots=True)
 class Stream:
@@ -34,7 +36,7 @@ class Frame:
         offset: of the message, or the number of the first line; where reading went on before this frame,
             or behind that, since positions have gaps.
         next_position: where reading goes on after this frame.
-        data: NDJSON, one or more lines.
+        data: NDJSON, one or more lines; or an Arrow IPC stream, whose rows count as lines.
         by_line: the offset counts lines (spool), not messages (Kafka).
         content_type: the message's header; None for NDJSON.
     """
@@ -46,6 +48,16 @@ class Frame:
     data: bytes
     by_line: bool
     content_type: str | None = None
+
+    @property
+    def media_type(self) -> str:
+        """Its encoding: the content type without parameters."""
+        return (self.content_type or CONTENT_TYPE_NDJSON).partition(";")[0].strip().lower()
+
+    @property
+    def is_arrow(self) -> bool:
+        """Whether `data` is an Arrow IPC stream."""
+        return self.media_type == CONTENT_TYPE_ARROW
 
 
 class Keeper(Protocol):

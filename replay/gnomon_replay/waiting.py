@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from gnomon_replay.blocks import count_lines
+from gnomon_replay.arrowread import count_rows
+from gnomon_replay.blocks import count_newlines
 from gnomon_replay.traffic import Frame
 
 
@@ -30,7 +31,7 @@ class Waiting:
             if not self.frames:
                 self.since = time.monotonic()
             self.frames.append(frame)
-            self.lines += count_lines(frame)
+            self.lines += _count_lines(frame)
             self.size_bytes += len(frame.data)
 
     def without(self, partitions: set[str]) -> Waiting:
@@ -38,3 +39,9 @@ class Waiting:
         kept = Waiting()
         kept.add(frame for frame in self.frames if frame.partition not in partitions)
         return kept
+
+
+def _count_lines(frame: Frame) -> int:
+    if frame.by_line:
+        return frame.next_position - frame.offset
+    return count_rows(frame.data) if frame.is_arrow else count_newlines(frame.data) + 1

@@ -189,6 +189,13 @@ def test_a_setting_that_is_unknown_or_gnomons_own_is_refused_at_once(name: str, 
         Mirror("kafka://localhost:9092/t", kafka={name: 1})
 
 
+def test_arrow_without_pyarrow_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "gnomon_capture.arrow", raising=False)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UsageError, match="needs pyarrow; install it"):
+        Mirror("kafka://localhost:9/t", settings=CaptureSettings(wire="arrow"))
+
+
 def test_settings_that_do_not_fit_together_are_the_callers_mistake(bootstrap: str, topic: str) -> None:
     with pytest.raises(UsageError, match="correct the Kafka settings"):
         check_transport(f"kafka://{bootstrap}/{topic}", kafka={"acks": 1})

@@ -14,6 +14,7 @@ from typing import Any
 
 import kafka.errors
 import pytest
+from gnomon_capture import CaptureSettings, Mirror
 from gnomon_capture.errors import TrafficError, UsageError
 from gnomon_replay.kafka_source import KafkaSource, translated
 from gnomon_replay.pending import count_pending
@@ -108,6 +109,42 @@ def test_messages_of_every_kind_are_read_to_the_end(
     again = KafkaSource("kafka://{}/{}".format(*traffic), "other")
     with contextlib.closing(again):
         assert work(again).run(until_caught_up=True).commits == 0
+
+
+def test_a_mirror_that_sends_arrow_loses_nothing_on_the_way(
+    traffic: tuple[str, str], source: KafkaSource, work: Callable[..., Worker], logged: Callable[..., Any]
+) -> None:
+    """Payloads, which have no such form, go as lines between the streams."""
+    settings = CaptureSettings(wire="arrow", linger_s=0.1)
+    with Mirror("kafka://{}/{}".format(*traffic), settings=settings, process="p") as mirror:
+        for x in range(3000):
+            if x % 1000 == 500:
+                mirror.record(payload={"x": x}, request_id=f"r{x}")
+            else:
+                mirror.record({"x": x}, served={"label": x % 2}, key=f"k{x % 7}", request_id=f"r{x}")
+            if x % 100 == 0:
+                time.sleep(0.01)
+    frames = []
+    looking = KafkaSource("kafka://{}/{}".format(*traffic), None)
+    with contextlib.closing(looking):
+        worker = work(source)
+        pending = count_pending(looking, worker._log.positions)
+    assert {process: sorted(seqs) for process, seqs in pending.seqs.items()} == {"p": list(range(3000))}
+    done = worker.run(until_caught_up=True)
+    rows = logged()
+    assert sorted(row["origin"]["seq"] for row in rows) == list(range(3000))
+    assert {row["request_id"]: row["features"] and row["features"]["x"] for row in rows} == {
+        f"r{x}": None if x % 1000 == 500 else x for x in range(3000)
+    }
+    assert (done.pairs, done.dead_letters, done.duplicates) == (3000, 0, 0)
+    looking = KafkaSource("kafka://{}/{}".format(*traffic), None)
+    with contextlib.closing(looking):
+        looking.start(SimpleNamespace(given=lambda _: None, taken=lambda _: None))
+        looking.rewind(dict.fromkeys(looking.ends()))
+        while more := looking.read(1.0):
+            frames += more
+    assert sum(frame.is_arrow for frame in frames) >= 3
+    assert sum(b'"payload"' in frame.data for frame in frames) >= 3
 
 
 def test_a_header_without_a_value_says_nothing(source: KafkaSource) -> None:
