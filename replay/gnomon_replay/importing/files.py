@@ -1,0 +1,303 @@
+"""Reading a log's rows: CSV, NDJSON, Parquet, Delta; which of them a file is; its digest."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from gnomon_capture.errors import UsageError
+
+from gnomon_replay.importing.settings import Format, ImportSettings
+from gnomon_replay.importing.skips import SkipError
+
+Row = dict[str, Any]
+Tell = Callable[[int], None]
+"""Told how many bytes (of a table: rows) have been read."""
+
+_GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
+_CHUNK = 1 << 20
+_JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?\Z", re.ASCII)
+_WORDS: dict[str, Any] = {"true": True, "false": False}
+_NAN = frozenset({"nan", "NaN", "NAN"})
+
+_KNOWN = "a log is CSV, NDJSON (.ndjson, .jsonl, .json), Parquet, or the folder of a Delta table; name it by --format"
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file's bytes; of a Delta table: of its identity and version.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    if path.is_dir():
+        table = open_delta(path)
+        return hashlib.sha256(f"delta:{table.metadata().id}:{table.version()}".encode()).hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as exc:
+        raise UsageError(f"there is no file {path}") from exc
+    except OSError as exc:
+        raise UsageError(f"{path} cannot be read: {exc.strerror or exc}") from exc
+
+
+def format_of(path: Path) -> Format:
+    """What a log is, by its beginning and its name.
+
+    Raises:
+        UsageError: neither says it.
+    """
+    if path.is_dir():
+        if not (path / "_delta_log").is_dir():
+            raise UsageError(f"{path} is a folder, and no Delta table (it has no _delta_log); name its files")
+        names = {field.name for field in open_delta(path).schema().fields}
+        return "databricks" if {"databricks_request_id", "request", "response"} <= names else "delta"
+    with open_binary(path) as file:
+        beginning = file.read(1 << 16)
+    if beginning[:4] == _PARQUET:
+        import pyarrow.parquet as pq
+
+        names = set(pq.read_schema(path).names)
+        return "databricks" if {"databricks_request_id", "request", "response"} <= names else "parquet"
+    name = path.name.lower().removesuffix(".gz")
+    if name.endswith((".ndjson", ".jsonl", ".json")) or beginning.lstrip()[:1] == b"{":
+        first = beginning.lstrip().partition(b"\n")[0]
+        if b'"captureData"' in first:
+            return "sagemaker"
+        return "kserve" if b'"specversion"' in first else "ndjson"
+    if name.endswith((".csv", ".tsv", ".txt")):
+        return "csv"
+    raise UsageError(f"{path}: its name does not say what it is; {_KNOWN}")
+
+
+def open_binary(path: Path) -> IO[bytes]:
+    """The file, unpacked if it is gzip.
+
+    Raises:
+        UsageError: it is not there, or cannot be read.
+    """
+    try:
+        file = path.open("rb")
+        if file.read(2) == _GZIP:
+            file.close()
+            return gzip.open(path)  # type: ignore[return-value]  # it reads as one
+        file.seek(0)
+    except FileNotFoundError as exc:
+        raise UsageError(f"there is no file {path}") from exc
+    except OSError as exc:
+        raise UsageError(f"{path} cannot be read: {exc.strerror or exc}") from exc
+    return file
+
+
+def lines_of(path: Path, tell: Tell) -> Iterator[tuple[int, bytes]]:
+    """Number and bytes of each line that is not blank."""
+    done = 0
+    with open_binary(path) as file:
+        try:
+            for number, line in enumerate(file, 1):
+                done += len(line)
+                tell(done)
+                if line.strip():
+                    yield number, line
+        except (OSError, EOFError) as exc:
+            raise UsageError(f"{path} is torn: {exc}") from exc
+
+
+def json_rows(path: Path, tell: Tell) -> Iterator[tuple[int, Any]]:
+    """Number and object of each line; a SkipError in its place where it is none."""
+    for number, line in lines_of(path, tell):
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as exc:
+            yield number, SkipError("bad_row", f"not JSON: {exc}")
+            continue
+        yield number, value if isinstance(value, dict) else SkipError("bad_row", "not a JSON object")
+
+
+def flat_rows(path: Path, tell: Tell) -> Iterator[tuple[int, Any]]:
+    """As `json_rows`, the keys of objects within joined by dots."""
+    for number, value in json_rows(path, tell):
+        yield number, value if isinstance(value, SkipError) else flatten(value)
+
+
+def flatten(value: dict[str, Any], prefix: str = "") -> Row:
+    """An object without objects in it.
+
+    >>> flatten({"a": 1, "b": {"c": 2, "d": {"e": [3]}}})
+    {'a': 1, 'b.c': 2, 'b.d.e': [3]}
+    """
+    flat: Row = {}
+    for name, inner in value.items():
+        if isinstance(inner, dict) and inner:
+            flat.update(flatten(inner, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = inner
+    return flat
+
+
+def csv_header(path: Path, settings: ImportSettings) -> list[str]:
+    """The names in the first line.
+
+    Raises:
+        UsageError: there is none, one stands twice, or another separator seems to be meant.
+    """
+    with open_binary(path) as file:
+        reader = csv.reader(_decoded(file), delimiter=settings.separator)
+        header = [name.strip() for name in next(reader, [])]
+    if not header:
+        raise UsageError(f"{path} is empty; the first line of a CSV names its columns")
+    if len(header) == 1 and (other := next((mark for mark in ";\t|," if mark in header[0]), None)):
+        shown = {"\t": "$'\\t'"}.get(other, f"'{other}'")
+        raise UsageError(f"{path} has one column, {header[0][:60]!r}; is --separator {shown} meant?")
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise UsageError(f"{path} names the column {twice[0]!r} twice; rename one")
+    return header
+
+
+def csv_rows(path: Path, settings: ImportSettings, tell: Tell) -> Iterator[tuple[int, Any]]:
+    """Line number and values of each row, as the text that stands there; an empty one is None."""
+    header = csv_header(path, settings)
+    csv.field_size_limit(1 << 24)  # a payload may be longer than the library's 128 KiB
+    with open_binary(path) as file:
+        reader = csv.reader(_decoded(file), delimiter=settings.separator, strict=True)
+        next(reader)
+        while True:
+            first = reader.line_num + 1
+            try:
+                values = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as exc:
+                yield first, SkipError("bad_row", f"not CSV: {exc}")
+                continue
+            except (OSError, EOFError) as exc:
+                raise UsageError(f"{path} is torn: {exc}") from exc
+            tell(file.tell())
+            if not values:
+                continue
+            if len(values) != len(header):
+                yield first, SkipError("bad_row", f"{len(values)} values for {len(header)} columns")
+                continue
+            if any("\udc80" <= mark <= "\udcff" for value in values if not value.isascii() for mark in value):
+                yield first, SkipError("bad_row", "not UTF-8")
+                continue
+            yield first, {name: value or None for name, value in zip(header, values, strict=True)}
+
+
+def csv_types(path: Path, settings: ImportSettings) -> dict[str, Callable[[str], Any]]:
+    """How each column's text becomes a value, decided by all of its rows: numbers, booleans, or text.
+
+    A column is one of numbers only if every value is one as JSON writes it, so `007` stays text.
+    """
+    number: dict[str, bool] = {}
+    boolean: dict[str, bool] = {}
+    for _, row in csv_rows(path, settings, lambda _: None):
+        if isinstance(row, SkipError):
+            continue
+        for name, value in row.items():
+            if value is None:
+                continue
+            if number.get(name, True):
+                number[name] = bool(_JSON_NUMBER.match(value)) or value in _NAN
+            if boolean.get(name, True):
+                boolean[name] = value.lower() in _WORDS
+    types: dict[str, Callable[[str], Any]] = {}
+    for name in number:
+        if name in settings.text:
+            continue
+        if number[name]:
+            types[name] = number_of
+        elif boolean[name]:
+            types[name] = lambda value: _WORDS[value.lower()]
+    return types
+
+
+def number_of(text: str) -> int | float:
+    """A number as JSON writes it, or NaN."""
+    return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
+def plain_value(text: str) -> Any:
+    """A value in a row of CSV without a header: a number if JSON would write it so, else text."""
+    text = text.strip()
+    return number_of(text) if _JSON_NUMBER.match(text) or text in _NAN else text or None
+
+
+def parquet_rows(path: Path, tell: Tell) -> Iterator[tuple[int, Row]]:
+    """Row number, from 1, and values. Structs' fields are joined by dots."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=2000):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, flatten(row)
+                tell(number)
+    except (pa.ArrowInvalid, OSError) as exc:
+        raise UsageError(f"{path} cannot be read as Parquet: {str(exc).splitlines()[0]}") from exc
+
+
+def delta_rows(path: Path, tell: Tell) -> Iterator[tuple[int, Row]]:
+    """As `parquet_rows`, over the files of a Delta table in the order of their names."""
+    import pyarrow as pa
+
+    number = 0
+    dataset = open_delta(path).to_pyarrow_dataset()
+    try:
+        for fragment in sorted(dataset.get_fragments(), key=lambda fragment: fragment.path):
+            for batch in fragment.to_batches(schema=dataset.schema, batch_size=2000):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, flatten(row)
+                tell(number)
+    except (pa.ArrowInvalid, OSError) as exc:
+        raise UsageError(f"{path} cannot be read as a Delta table: {str(exc).splitlines()[0]}") from exc
+
+
+def open_delta(path: Path) -> Any:
+    """The newest version of a Delta table.
+
+    Raises:
+        UsageError: it is none.
+    """
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    try:
+        return DeltaTable(str(path))
+    except (DeltaError, OSError) as exc:
+        raise UsageError(f"{path} cannot be read as a Delta table: {str(exc).splitlines()[0]}") from exc
+
+
+def total_of(path: Path, kind: Format) -> int:
+    """How much there is to read, in what the reader tells: bytes, or rows; 0 where that is not known."""
+    if path.is_dir():
+        return sum(action["num_records"] or 0 for action in _actions(path))
+    with path.open("rb") as file:
+        beginning = file.read(4)
+    if beginning == _PARQUET:
+        import pyarrow.parquet as pq
+
+        return int(pq.read_metadata(path).num_rows)
+    return 0 if beginning[:2] == _GZIP else path.stat().st_size
+
+
+def _actions(path: Path) -> list[dict[str, Any]]:
+    import pyarrow as pa
+
+    return list(pa.table(open_delta(path).get_add_actions(flatten=True)).to_pylist())
+
+
+def _decoded(file: IO[bytes]) -> io.TextIOWrapper:
+    return io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
