@@ -120,10 +120,10 @@ def _row(row: Any, columns: Sequence[str]) -> Asked:
         if len(row) != len(columns):
             raise SkipError("features", f"{len(row)} values for {len(columns)} columns")
         return Asked(dict(zip(columns, row, strict=True)))
-    if is_scalar(row) and len(columns) == 1:
-        return Asked({columns[0]: row})
     if row is None:
         raise SkipError("features", "a row that is null")
+    if is_scalar(row) and len(columns) == 1:
+        return Asked({columns[0]: row})
     return Asked(None, row)
 
 

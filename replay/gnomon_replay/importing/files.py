@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import hashlib
 import io
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -62,9 +64,7 @@ def format_of(path: Path) -> Format:
     with open_binary(path) as file:
         beginning = file.read(1 << 16)
     if beginning[:4] == _PARQUET:
-        import pyarrow.parquet as pq
-
-        names = set(pq.read_schema(path).names)
+        names = set(_parquet(path).schema_arrow.names)
         return "databricks" if {"databricks_request_id", "request", "response"} <= names else "parquet"
     name = path.name.lower().removesuffix(".gz")
     if name.endswith((".ndjson", ".jsonl", ".json")) or beginning.lstrip()[:1] == b"{":
@@ -77,37 +77,36 @@ def format_of(path: Path) -> Format:
     raise UsageError(f"{path}: its name does not say what it is; {_KNOWN}")
 
 
-def open_binary(path: Path) -> IO[bytes]:
+@contextlib.contextmanager
+def open_binary(path: Path) -> Iterator[IO[bytes]]:
     """The file, unpacked if it is gzip.
 
     Raises:
-        UsageError: it is not there, or cannot be read.
+        UsageError: it is not there, cannot be read, or is torn.
     """
     try:
-        file = path.open("rb")
-        if file.read(2) == _GZIP:
-            file.close()
-            return gzip.open(path)  # type: ignore[return-value]  # it reads as one
-        file.seek(0)
+        with path.open("rb") as file:
+            packed = file.read(2) == _GZIP
+            file.seek(0)
+            with gzip.open(file) if packed else contextlib.nullcontext(file) as plain:
+                yield plain  # type: ignore[misc]  # unpacked it reads as one
     except FileNotFoundError as exc:
         raise UsageError(f"there is no file {path}") from exc
+    except (gzip.BadGzipFile, EOFError, zlib.error) as exc:
+        raise UsageError(f"{path} is torn: {exc}") from exc
     except OSError as exc:
         raise UsageError(f"{path} cannot be read: {exc.strerror or exc}") from exc
-    return file
 
 
 def lines_of(path: Path, tell: Tell) -> Iterator[tuple[int, bytes]]:
     """Number and bytes of each line that is not blank."""
     done = 0
     with open_binary(path) as file:
-        try:
-            for number, line in enumerate(file, 1):
-                done += len(line)
-                tell(done)
-                if line.strip():
-                    yield number, line
-        except (OSError, EOFError) as exc:
-            raise UsageError(f"{path} is torn: {exc}") from exc
+        for number, line in enumerate(file, 1):
+            done += len(line)
+            tell(done)
+            if line.strip():
+                yield number, line
 
 
 def json_rows(path: Path, tell: Tell) -> Iterator[tuple[int, Any]]:
@@ -178,8 +177,6 @@ def csv_rows(path: Path, settings: ImportSettings, tell: Tell) -> Iterator[tuple
             except csv.Error as exc:
                 yield first, SkipError("bad_row", f"not CSV: {exc}")
                 continue
-            except (OSError, EOFError) as exc:
-                raise UsageError(f"{path} is torn: {exc}") from exc
             tell(file.tell())
             if not values:
                 continue
@@ -234,11 +231,10 @@ def plain_value(text: str) -> Any:
 def parquet_rows(path: Path, tell: Tell) -> Iterator[tuple[int, Row]]:
     """Row number, from 1, and values. Structs' fields are joined by dots."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     number = 0
     try:
-        with pq.ParquetFile(path) as file:
+        with _parquet(path) as file:
             for batch in file.iter_batches(batch_size=2000):
                 for row in batch.to_pylist():
                     number += 1
@@ -287,10 +283,18 @@ def total_of(path: Path, kind: Format) -> int:
     with path.open("rb") as file:
         beginning = file.read(4)
     if beginning == _PARQUET:
-        import pyarrow.parquet as pq
-
-        return int(pq.read_metadata(path).num_rows)
+        return int(_parquet(path).metadata.num_rows)
     return 0 if beginning[:2] == _GZIP else path.stat().st_size
+
+
+def _parquet(path: Path) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as exc:
+        raise UsageError(f"{path} cannot be read as Parquet: {str(exc).splitlines()[0]}") from exc
 
 
 def _actions(path: Path) -> list[dict[str, Any]]:

@@ -86,7 +86,7 @@ class ImportSettings(Settings, frozen=True, kw_only=True):
             raise SettingsError(f"{path}.separator", f"{self.separator!r} is not one character")
         try:
             zoneinfo.ZoneInfo(self.timezone)
-        except (ValueError, OSError) as exc:
+        except (KeyError, ValueError, OSError) as exc:
             raise SettingsError(
                 f"{path}.timezone", f"{self.timezone!r} is no time zone; write one such as America/New_York"
             ) from exc
