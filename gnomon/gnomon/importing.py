@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from gnomon_capture.errors import UsageError
+from gnomon_capture.errors import UnavailableError, UsageError
 from gnomon_replay.importing.run import Imported, Reading, import_files
 from gnomon_replay.importing.settings import ImportSettings
 from rich import progress as bars
@@ -32,6 +32,7 @@ def import_logs(
     Raises:
         UsageError: a file or the mapping is not what it should be.
         TrafficError: the traffic cannot be written.
+        UnavailableError: it was interrupted.
     """
     began = time.monotonic()
     if skipped_file is not None:
@@ -41,8 +42,13 @@ def import_logs(
             raise UsageError(
                 f"{skipped_file} cannot be written: {exc.strerror}; name another by --skipped"
             ) from exc
-    with _Display(sys.stderr) as display:
-        done = import_files(paths, to, settings, display.update, keep_skipped=skipped_file is not None)
+    try:
+        with _Display(sys.stderr) as display:
+            done = import_files(paths, to, settings, display.update, keep_skipped=skipped_file is not None)
+    except KeyboardInterrupt as exc:
+        raise UnavailableError(
+            "interrupted; a spool shows nothing of it, and what a topic has of it counts once when you import it again"
+        ) from exc
     seconds = time.monotonic() - began
     if skipped_file is not None:
         with skipped_file.open("w", newline="") as file:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import gc
 import json
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -162,6 +166,18 @@ def test_the_same_log_again_is_refused_and_changes_nothing(capsys, folder):
     assert status == 2
     assert re.search("log.csv is in spool:traffic already, as import-", err)
     assert sorted(path.name for path in Path("traffic").rglob("*")) == before
+
+
+def test_an_interrupted_import_says_what_is_there_and_can_be_repeated(folder):
+    Path("big.csv").write_text("at,x\n" + "1788249600,1\n" * 400_000)
+    command = [sys.executable, "-m", "gnomon.cli", *"import big.csv --to spool:traffic --time at".split()]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list(Path("traffic").glob(".import-*/*/*")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 4
+    assert "a spool shows nothing of it" in process.communicate()[1]
+    assert list(Path("traffic").iterdir()) == []
 
 
 # kafka-python leaves the sockets of refused attempts to the garbage collector.

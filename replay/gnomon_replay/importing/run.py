@@ -13,7 +13,7 @@ import msgspec
 from gnomon_capture.errors import UsageError
 from gnomon_capture.record import Request, Unencodable
 
-from gnomon_replay.importing import databricks, files, kserve, sagemaker
+from gnomon_replay.importing import csvfile, databricks, files, kserve, sagemaker
 from gnomon_replay.importing.answers import Answers, constant
 from gnomon_replay.importing.delivery import Delivery, refuse_known
 from gnomon_replay.importing.exchange import Exchange, weight_of
@@ -173,9 +173,9 @@ class _Reader:
         match self._kind:
             case "csv":
                 return self._by_mapping(
-                    files.csv_header(path, settings),
-                    files.csv_rows(path, settings, self._tell(path)),
-                    files.csv_types(path, settings),
+                    csvfile.csv_header(path, settings),
+                    csvfile.csv_rows(path, settings, self._tell(path)),
+                    csvfile.csv_types(path, settings),
                 )
             case "ndjson" | "parquet" | "delta":
                 rows = self._rows(path)

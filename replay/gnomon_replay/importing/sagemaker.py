@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gnomon_replay.importing.bodies import Asked, rows_of
+from gnomon_replay.importing.csvfile import plain_value
 from gnomon_replay.importing.exchange import Exchange
-from gnomon_replay.importing.files import plain_value
 from gnomon_replay.importing.settings import ImportSettings
 from gnomon_replay.importing.skips import SkipError
 from gnomon_replay.importing.times import Times
