@@ -139,7 +139,7 @@ class MirroredEstimator:
         return copy.deepcopy(self._estimator, memo)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return _itself, (self._estimator,)
+        return copy.copy, (self._estimator,)  # of the standard library, so that loading needs nothing of ours
 
     def _call(self, method: str, X: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:  # noqa: N803
         ask = getattr(self._estimator, method)
@@ -201,10 +201,6 @@ class MirroredEstimator:
         positive = self._options["positive"]
         second = 1 if positive is None else classes.index(positive)
         return [{"label": classes[row.index(max(row))], "score": row[second]} for row in rows]
-
-
-def _itself(estimator: Any) -> Any:
-    return estimator
 
 
 def _rows(asked: Any) -> tuple[list[str] | None, list[list[Any]]]:

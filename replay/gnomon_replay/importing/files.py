@@ -154,18 +154,23 @@ def parquet_rows(path: Path, tell: Tell) -> Iterator[tuple[int, Row]]:
 def delta_rows(path: Path, tell: Tell) -> Iterator[tuple[int, Row]]:
     """As `parquet_rows`, over the files of a Delta table in the order of their names."""
     import pyarrow as pa
+    from deltalake.exceptions import DeltaError
+    from pyarrow.dataset import FileSystemDataset
 
     number = 0
-    dataset = open_delta(path).to_pyarrow_dataset()
     try:
-        for fragment in sorted(dataset.get_fragments(), key=lambda fragment: fragment.path):
-            for batch in fragment.to_batches(schema=dataset.schema, batch_size=2000):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield number, flatten(row)
-                tell(number)
-    except (pa.ArrowInvalid, OSError) as exc:
-        raise UsageError(f"{path} cannot be read as a Delta table: {str(exc).splitlines()[0]}") from exc
+        dataset = open_delta(path).to_pyarrow_dataset()
+        fragments = sorted(dataset.get_fragments(), key=lambda fragment: fragment.path)
+        ordered = FileSystemDataset(fragments, dataset.schema, dataset.format, dataset.filesystem)
+        for batch in ordered.to_batches(batch_size=2000):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, flatten(row)
+            tell(number)
+    except (pa.ArrowInvalid, DeltaError, OSError) as exc:
+        raise UsageError(
+            f"{path} cannot be read as a Delta table: {str(exc).splitlines()[0]}; export it as Parquet"
+        ) from exc
 
 
 def open_delta(path: Path) -> Any:

@@ -76,6 +76,8 @@ def import_files(
     if not paths:
         raise UsageError("name at least one file")
     formats = [settings.format or files.format_of(path) for path in paths]
+    for kind in formats:
+        settings.check_use(kind)
     units: list[tuple[list[Path], Format]] = [
         ([path], kind) for path, kind in zip(paths, formats, strict=True) if kind != "kserve"
     ]
@@ -242,15 +244,13 @@ class _Reader:
             yield number, records
 
     def _weight(self) -> float:
-        fraction = self._settings.sampling_fraction
+        fraction = constant(self._settings.sampling_fraction)
         if fraction is None:
             return 1.0
         try:
-            return weight_of(constant(fraction))
+            return weight_of(fraction)
         except SkipError as exc:
-            raise UsageError(
-                f"--sampling-fraction: {self._kind} has no column of it; write the share itself, such as =0.2"
-            ) from exc
+            raise UsageError(f"--sampling-fraction: {exc.detail}") from exc
 
     def _tell(self, path: Path) -> Callable[[int], None]:
         total = files.total_of(path, self._kind)

@@ -5,12 +5,22 @@ from __future__ import annotations
 import zoneinfo
 from typing import Literal, get_args
 
+import msgspec
 from gnomon_capture.errors import SettingsError
 from gnomon_capture.settings import Settings
 
 Format = Literal["csv", "ndjson", "parquet", "delta", "kserve", "databricks", "sagemaker"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 Unit = Literal["s", "ms", "us", "ns"]
+
+
+_OF_BODIES = frozenset({"columns", "prediction"})
+_OF_TABLES = frozenset(
+    {
+        "request_id", "time", "time_format", "key", "latency", "latency_unit", "error", "weight", "attributes",
+        "features", "payload", "exclude",
+    }
+)  # fmt: skip
 
 
 class ImportSettings(Settings, frozen=True, kw_only=True):
@@ -68,6 +78,27 @@ class ImportSettings(Settings, frozen=True, kw_only=True):
     prediction: Literal["label", "score", "scores", "output"] | None = None
     classes: tuple[str, ...] = ()
     cutoff: float | None = None
+
+    def check_use(self, kind: Format) -> None:
+        """Refuses what would say nothing about a log of this format, lest it be thought to.
+
+        Raises:
+            SettingsError: a key has no use there.
+        """
+        table = kind in ("csv", "ndjson", "parquet", "delta")
+        unused = _OF_BODIES if table else _OF_TABLES
+        if kind != "csv":
+            unused = unused | {"separator", "text"}
+        if kind == "databricks":
+            unused = unused | {"sampling_fraction"}
+        for field in msgspec.structs.fields(type(self)):
+            if field.name in unused and getattr(self, field.name) != field.default:
+                why = "its columns have names" if table else "what its parts mean is known"
+                raise SettingsError(f"import.{field.name}", f"has no use for {kind}: {why}; leave it out")
+        for name in () if table else ("version", "sampling_fraction"):
+            value = getattr(self, name)
+            if value is not None and not value.startswith("="):
+                raise SettingsError(f"import.{name}", f"{kind} has no column of it; write ={value} for all")
 
     def check(self, path: str) -> None:
         if self.latency is not None and self.latency_unit is None:

@@ -162,7 +162,9 @@ def test_all_else_is_the_estimators_own(tmp_path):
 def test_pickled_copied_or_cloned_it_is_the_estimator_alone(tmp_path):
     with Mirror(f"spool:{tmp_path}") as mirror:
         model = MirroredEstimator(FITTED, mirror)
-        loaded = pickle.loads(pickle.dumps(model))
+        saved = pickle.dumps(model)
+        assert b"gnomon" not in saved
+        loaded = pickle.loads(saved)
         for made in (loaded, copy.copy(model), copy.deepcopy(model), clone(model)):
             assert type(made) is LogisticRegression
         assert loaded.predict(FRAME).tolist() == LABELS

@@ -183,6 +183,12 @@ def test_sagemakers_captures_in_every_encoding(imported):
     assert (ledger.seen, done.read) == (6, 5)  # two rows came in one request
 
 
+@pytest.mark.parametrize("share", ["=2", "=x", "=0"])
+def test_a_share_that_is_none_is_refused(imported, share):
+    with pytest.raises(UsageError, match="is no sampling fraction"):
+        imported(DATA / "sagemaker.jsonl", sampling_fraction=share)
+
+
 def test_what_a_bare_number_means_is_asked_and_never_guessed(imported):
     with pytest.raises(UsageError, match="--prediction score"):
         imported(DATA / "sagemaker.jsonl")

@@ -209,6 +209,14 @@ def test_parquet_and_delta_by_the_same_mapping(imported, tmp_path, kind):
     assert done.format == kind
 
 
+def test_a_delta_tables_partition_columns_are_columns(imported, tmp_path):
+    table = pa.table({"at": ["2026-09-01", "2026-09-02"] * 3, "carrier": ["UA", "AA"] * 3, "x": range(6)})
+    write_deltalake(str(tmp_path / "log"), table, partition_by=["carrier"])
+    _, records, _ = imported(tmp_path / "log", time="at")
+    found = sorted((record.features["x"], record.features["carrier"]) for record in records)
+    assert found == [(x, "AA" if x % 2 else "UA") for x in range(6)]
+
+
 @pytest.mark.parametrize(
     ("value", "ts", "mapping"),
     [
@@ -274,6 +282,23 @@ def test_a_csv_that_does_not_fit_its_mapping_says_what_to_do(imported, tmp_path,
 def test_a_mapping_that_contradicts_itself_is_refused(imported, log, mapping, words):
     with pytest.raises(SettingsError, match=words):
         imported(log, **mapping)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mapping", "words"),
+    [
+        ("csv", {"columns": ["a"]}, "import.columns. has no use for csv"),
+        ("csv", {"prediction": "score"}, "import.prediction. has no use"),
+        ("ndjson", {"separator": ";"}, "import.separator. has no use"),
+        ("databricks", {"key": "user"}, "import.key. has no use for databricks"),
+        ("databricks", {"sampling_fraction": "=0.1"}, "import.sampling_fraction. has no use"),
+        ("sagemaker", {"version": "model"}, "write =model for all"),
+        ("kserve", {"time": "at"}, "import.time. has no use"),
+    ],
+)
+def test_what_would_say_nothing_about_this_format_is_refused(imported, log, kind, mapping, words):
+    with pytest.raises(SettingsError, match=words):
+        imported(log, format=kind, **mapping)
 
 
 def test_files_that_are_not_what_they_should_be(imported, tmp_path):
