@@ -6,7 +6,8 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from gnomon_capture.adapters.http import Exchange, HttpPicks, error_text
+from gnomon_capture.adapters.answers import error_text
+from gnomon_capture.adapters.http import Exchange, HttpPicks
 from gnomon_capture.mirror import Mirror
 
 Message = MutableMapping[str, Any]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from gnomon_capture.adapters.http import error_text
+from gnomon_capture.adapters.answers import error_text
 from gnomon_capture.errors import UsageError
 from gnomon_capture.handoff import Dropped
 from gnomon_capture.mirror import Mirror

@@ -8,14 +8,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
-from gnomon_capture.adapters.http import error_text
+from gnomon_capture.adapters.answers import SERVED_FIELDS, error_text, served_of
 from gnomon_capture.errors import UsageError
 from gnomon_capture.handoff import Dropped
 from gnomon_capture.mirror import Mirror
 from gnomon_capture.record import Served
 
 F = TypeVar("F", bound=Callable[..., Any])
-_SERVED = frozenset(Served.__struct_fields__)
 _NAMED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -120,29 +119,6 @@ def mirrored(
     return decorate
 
 
-def served_of(answer: Any) -> Served | Mapping[str, Any]:
-    """What users got, from what a function returned.
-
-    A mapping's keys that `Served` has are its fields; a mapping without any is an `output`. Text, an integer
-    or a boolean is a `label`; another number is a `score`; anything else is an `output`.
-
-    >>> served_of({"label": "late", "score": 0.8, "took": 3})
-    {'label': 'late', 'score': 0.8}
-    >>> served_of("late"), served_of(0.25), served_of([3, 1])
-    ({'label': 'late'}, {'score': 0.25}, {'output': [3, 1]})
-    """
-    if isinstance(answer, Served):
-        return answer
-    if isinstance(answer, Mapping):
-        fields = {name: value for name, value in answer.items() if name in _SERVED}
-        return fields or {"output": answer}
-    if getattr(answer, "ndim", None) == 0:  # a NumPy scalar
-        answer = answer.item()
-    if isinstance(answer, (str, bool, int)):
-        return {"label": answer}
-    return {"score": answer} if isinstance(answer, float) else {"output": answer}
-
-
 def _argument_picker(function: Callable[..., Any]) -> Callable[..., Mapping[str, Any]]:
     """The call's arguments as features, by a signature that is read once."""
     parameters = list(inspect.signature(function).parameters.values())
@@ -164,7 +140,7 @@ def _argument_picker(function: Callable[..., Any]) -> Callable[..., Mapping[str,
 
 def _fields(served: Served | Mapping[str, Any] | None) -> Mapping[str, Any]:
     if isinstance(served, Served):
-        return {name: value for name in _SERVED if (value := getattr(served, name)) is not None}
+        return {name: value for name in SERVED_FIELDS if (value := getattr(served, name)) is not None}
     return served or {}
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from gnomon_capture.adapters.answers import SERVED_FIELDS, served_of
 from gnomon_capture.adapters.paths import Pick, compile_pick
 from gnomon_capture.errors import UsageError
 from gnomon_capture.handoff import Dropped, Tally
@@ -20,7 +21,6 @@ from gnomon_capture.mirror import Mirror
 from gnomon_capture.record import Served
 
 MAX_BODY_BYTES = 256 << 10
-_SERVED = frozenset(Served.__struct_fields__)
 
 Headers = Iterable[tuple[bytes | str, bytes | str]]
 
@@ -115,7 +115,8 @@ class HttpPicks:
         paths: the paths that are predictions, `/predict`; one that ends in `*` stands for all that begin so.
         methods: the HTTP methods that are.
         features, payload: where the request's features stand, or its payload; one of the two, or `pick`.
-        served: fields of `Served` by name, each with a pick of its own; or one pick that gives a mapping.
+        served: fields of `Served` by name, each with a pick of its own; or a path to the whole answer, read by
+            `served_of`; or a function that returns a `Served` or a mapping with its fields.
         version: of the model that serves, if no pick gives it.
         key, request_id: picks.
         attributes: picks by attribute.
@@ -148,9 +149,9 @@ class HttpPicks:
             raise UsageError('name the paths that are predictions, such as paths=["/predict"]')
         if (features is None) + (payload is None) + (pick is None) != 2:
             raise UsageError("one of features, payload and pick is needed: what the model was asked")
-        if isinstance(served, Mapping) and not served.keys() <= _SERVED:
-            wrong = ", ".join(sorted(served.keys() - _SERVED))
-            raise UsageError(f"served has no field {wrong}; it has {', '.join(sorted(_SERVED))}")
+        if isinstance(served, Mapping) and not served.keys() <= SERVED_FIELDS:
+            wrong = ", ".join(sorted(served.keys() - SERVED_FIELDS))
+            raise UsageError(f"served has no field {wrong}; it has {', '.join(sorted(SERVED_FIELDS))}")
         self.mirror = mirror
         self.exact = frozenset(path for path in paths if not path.endswith("*"))
         self.prefixes = tuple(path[:-1] for path in paths if path.endswith("*"))
@@ -241,7 +242,7 @@ class HttpPicks:
         """With the time, and with what was served: an error where the application failed."""
         served = record.get("served")
         if isinstance(served, Served):
-            served = {name: getattr(served, name) for name in _SERVED}
+            served = {name: getattr(served, name) for name in SERVED_FIELDS}
         served = {"version": self._version, **({} if served is None else served)}
         if alone:
             served.setdefault("latency_us", exchange.latency_us)
@@ -257,17 +258,12 @@ def failure(exchange: Exchange) -> str | None:
     return f"HTTP {exchange.status}" if exchange.status >= 500 else None
 
 
-def error_text(exc: BaseException) -> str:
-    """An exception as `served.error`: its class and the beginning of its text. Never raises."""
-    try:
-        return f"{type(exc).__name__}: {exc}"[:500]
-    except Exception:  # noqa: BLE001 - somebody else's __str__
-        return type(exc).__name__
-
-
 def _compile_served(served: Mapping[str, Pick] | Pick | None) -> Callable[[Exchange], Any] | None:
     if served is None:
         return None
+    if isinstance(served, str):
+        get = compile_pick(served, required=True)
+        return lambda exchange: served_of(get(exchange))
     if not isinstance(served, Mapping):
         return compile_pick(served)
     picks = {name: compile_pick(pick) for name, pick in served.items()}

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from gnomon_capture.adapters.http import Exchange, HttpPicks, error_text
+from gnomon_capture.adapters.answers import error_text
+from gnomon_capture.adapters.http import Exchange, HttpPicks
 from gnomon_capture.mirror import Mirror
 
 Environ = dict[str, Any]

@@ -179,6 +179,24 @@ def test_bodies_over_the_bound_are_not_kept_and_counted(tmp_path, spooled):
     assert ledger.seen == 3
 
 
+@pytest.mark.parametrize(
+    ("served", "answer", "label", "score"),
+    [
+        ("response", {"label": "late", "score": 0.5, "took_ms": 3}, "late", 0.5),
+        ("response.prediction", {"prediction": "late"}, "late", None),
+        ("response.predictions[0]", {"predictions": [0.25]}, None, 0.25),
+    ],
+)
+def test_the_whole_answer_may_be_named_by_one_path(tmp_path, spooled, served, answer, label, score):
+    async def say(request):
+        await request.body()
+        return JSONResponse(answer)
+
+    app = Starlette(routes=[Route("/predict", say, methods=["POST"])])
+    _, [record], _, _ = mirrored(tmp_path, [("POST", "/predict", body())], spooled, app, served=served)
+    assert (record.served.label, record.served.score, record.served.version) == (label, score, "3.2")
+
+
 def bad_pick(exchange):
     raise RuntimeError("my pick is broken")
 

@@ -98,3 +98,14 @@ def test_every_example_is_run_here_and_shown_in_the_how_to():
     assert names == {"asgi_app", "wsgi_app", "estimator", "function"}
     how_to = (EXAMPLES.parent / "adapters.md").read_text()
     assert {name for name in names if re.search(rf"examples/{name}\.py", how_to)} == names
+
+
+def test_the_adapters_are_reached_through_gnomon_and_load_nothing_that_they_adapt_to():
+    script = (
+        "import sys, gnomon; gnomon.ASGIMirror, gnomon.WSGIMirror, gnomon.MirroredEstimator, gnomon.mirrored; "
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "gnomon_capture" in loaded
+    assert loaded & {"starlette", "sklearn", "numpy", "pandas", "pyarrow", "kafka", "asyncio"} == set()

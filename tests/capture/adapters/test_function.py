@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from gnomon_capture import Mirror, UsageError
 from gnomon_capture.adapters import mirrored
-from gnomon_capture.adapters.function import served_of
+from gnomon_capture.adapters.answers import served_of
 
 
 @pytest.fixture
