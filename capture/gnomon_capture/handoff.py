@@ -32,6 +32,8 @@ class Dropped(StrEnum):
     OVERSIZE = "oversize"
     CLOSED = "closed"
     UNSENT = "unsent"
+    PICK_FAILED = "pick_failed"
+    BODY_TOO_LARGE = "body_too_large"
 
 
 class Tally:
@@ -66,6 +68,7 @@ class Handoff:
         self.full = Tally()
         self.unencodable = Tally()
         self.late = Tally()
+        self.unpicked = {reason: Tally() for reason in (Dropped.PICK_FAILED, Dropped.BODY_TOO_LARGE)}
 
     def close(self) -> None:
         """Takes nothing from here on."""
@@ -83,4 +86,5 @@ class Handoff:
             Dropped.BUFFER_FULL: self.full.value(),
             Dropped.UNENCODABLE: self.unencodable.value(),
             Dropped.CLOSED: self.late.value(),
+            **{reason: tally.value() for reason, tally in self.unpicked.items()},
         }

@@ -150,6 +150,17 @@ class Mirror:
             self._handoff.unencodable.add()
             self._handoff.complaint = exc.with_traceback(None)  # which would keep the caller's frames alive
 
+    def miss(self, reason: Dropped, exc: Exception | None = None) -> None:
+        """Counts a request that an adapter saw and could not take apart, as dropped. Never raises, never waits.
+
+        Args:
+            reason: `pick_failed` or `body_too_large`.
+            exc: what happened; the first one is logged.
+        """
+        self._handoff.unpicked[reason].add()
+        if exc is not None:
+            self._handoff.complaint = exc.with_traceback(None)
+
     def stats(self) -> MirrorStats:
         """The counts so far."""
         delivery = self._sender.delivery

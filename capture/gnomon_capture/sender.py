@@ -139,10 +139,13 @@ class Sender:
                 if count:
                     self._frames.add(partition, lines, count, now)
             self._count(self.counts.taken + len(taken))
+        self._complain()
+        return len(taken)
+
+    def _complain(self) -> None:
         if self._handoff.complaint is not None:
             self._encoder.complain(self._handoff.complaint)
             self._handoff.complaint = None
-        return len(taken)
 
     def _by_partition(self, taken: list[Waiting]) -> dict[int, list[Waiting]]:
         partitions = self._transport.partitions
@@ -198,6 +201,7 @@ class Sender:
                 time.sleep(_CLOSING_PAUSE_S)
         self._unsent = len(self._handoff.take(len(self._handoff.waiting)))
         self._count(self.counts.taken + self._unsent)
+        self._complain()
         self._frames.close_all()
         self._settle(_ACKNOWLEDGE_FRAC)
         if not self.delivery.away:  # not worth waiting for by itself
