@@ -113,6 +113,15 @@ class Panel:
                 column.put(noise, inquiry.ask(noise))
         return {name: column.array() for name, column in columns.items()}
 
+    def unfetched(self) -> list[str]:
+        """What whoever ran it should be told of features that a model's hook could not fetch."""
+        return [
+            f"model {model.version}: {model.unfetched / model.asked:.1%} of requests asked went without features "
+            f"that its fetch_features could not fetch ({model.unfetched:,} of {model.asked:,})"
+            for model in (self.candidate, self.primary)
+            if model is not None and model.asked
+        ]
+
     def _check(self, requests: pa.Table) -> None:
         """Tries the models once. Not on a few requests alone: those may well be odd."""
         if self._checked or requests.num_rows < CHECKED_ROWS:
