@@ -70,7 +70,10 @@ class Endpoint:
             HostError: no answer, or none that can be used.
             EndpointAwayError: it could not be reached, or was busy, for as long as `timeout_s`.
         """
-        body = _body(table)
+        try:
+            body = _body(table)
+        except (RecursionError, OverflowError) as exc:
+            raise HostError("exception", f"the request cannot be sent as JSON: {exc}") from exc
         began = time.perf_counter_ns()
         status, data = self._call(body)
         elapsed_ns = time.perf_counter_ns() - began

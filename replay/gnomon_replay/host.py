@@ -155,7 +155,9 @@ class MLflow:
         self._tensor = schema is not None and schema.is_tensor_spec()
         if schema is not None and not self._tensor:
             self._types = {column.name: _MLFLOW_TYPES.get(column.type.name) for column in schema.inputs}
-        raw = self._model.get_raw_model() if hasattr(self._model, "get_raw_model") else None
+        raw = None
+        with contextlib.suppress(NotImplementedError, AttributeError):  # not every flavour has one
+            raw = self._model.get_raw_model()
         likely = self._task in CLASSIFYING and hasattr(raw, "predict_proba") and hasattr(raw, "classes_")
         self._classifier = Estimator(raw, request) if likely else None
         names = getattr(raw, "feature_names_in_", None)
@@ -450,6 +452,7 @@ class Hook:
     def __init__(self, target: str) -> None:
         self._target = target
         self._function = _callable(target)
+        self._names: dict[str, None] = {}  # that it has brought so far
 
     def add(self, table: Any) -> tuple[Any, Any]:
         """The table with what the hook fetched, and for each request the names of what it could not."""
@@ -471,7 +474,8 @@ class Hook:
         if not isinstance(got, list) or len(got) != len(rows):
             said = f"{len(got)} rows" if isinstance(got, list) else f"a {type(got).__name__}"
             raise WrongAnswerError("wrong_rows", f"{self._target} answered {said} for {len(rows)} requests")
-        names = list(dict.fromkeys(name for row in got for name in row or ()))
+        self._names.update(dict.fromkeys(name for row in got for name in row or ()))
+        names = list(self._names)
         clash = [name for name in names if name in recorded]
         if clash:
             raise ValueError(f"{self._target} brings `{clash[0]}`, which the request has recorded")
