@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import venv
 from collections.abc import Callable
 from pathlib import Path
@@ -194,7 +197,7 @@ from sklearn.linear_model import LogisticRegression
 frame = pd.DataFrame({"x": np.linspace(0, 4, 40), "n": np.arange(40), "b": np.tile([True, False], 20)})
 fitted = LogisticRegression(max_iter=1000).fit(frame, (frame["x"] > 2).astype(int))
 signature = infer_signature(frame, fitted.predict(frame))
-mlflow.sklearn.save_model(fitted, "m", signature=signature, serialization_format="cloudpickle")
+mlflow.sklearn.save_model(fitted, "m", signature=signature, serialization_format="cloudpickle", pip_requirements=[])
 
 class Doubling(mlflow.pyfunc.PythonModel):
     """Answers no probabilities: what it was given, doubled, and the versions around it."""
@@ -202,7 +205,7 @@ class Doubling(mlflow.pyfunc.PythonModel):
         assert model_input["n"].dtype == np.int64, model_input.dtypes
         return model_input["n"] * 2.0
 
-mlflow.pyfunc.save_model("doubling", python_model=Doubling(), signature=infer_signature(frame[["n"]], np.array([1.0])))
+mlflow.pyfunc.save_model("doubling", python_model=Doubling(), signature=infer_signature(frame[["n"]], np.array([1.0])), pip_requirements=[])
 pd.Series(fitted.predict_proba(frame)[:, 1]).to_json("expected.json", orient="values")
 print(sklearn.__version__)
 '''
@@ -258,7 +261,7 @@ def test_an_mlflow_folder_runs_in_its_own_environment(mlflow_models: Path) -> No
         )
         answers = model.answer(table)
         expected = json.loads((folder / "expected.json").read_text())
-        assert answers.field("score").to_pylist() == pytest.approx(expected)
+        assert answers.field("score").to_pylist() == pytest.approx(expected, abs=1e-9)
         assert set(answers.field("label").to_pylist()) == {"0", "1"}
         odd = pa.table({"x": [1.0, 1.0], "n": [1.0, None], "b": [True, True]})
         assert model.answer(odd).field("error").to_pylist() == [None, "exception"]
@@ -276,6 +279,35 @@ def test_an_mlflow_folder_may_hold_any_python_model(mlflow_models: Path) -> None
         assert answers.field("score").to_pylist() == [0.0, 42.0, 2e9]
     finally:
         model.close()
+
+
+# ---- what the documentation shows ----
+
+
+def blocks(language: str) -> list[str]:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "candidates.md").read_text()
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_functions_of_the_documentation_run(tmp_path: Path) -> None:
+    function, hook = blocks("python")
+    names: dict[str, Any] = {}
+    exec(function, names)
+    frame = pd.DataFrame({"dep_delay": [5.0, 45.0]})
+    assert [each["label"] for each in names["predict"](frame)] == ["on_time", "late"]
+    exec(hook, names)
+    assert names["lookup"]([{"key": "N14228"}, {"key": None}]) == [{"balance": 120.0}, {"balance": None}]
+
+
+def test_the_tables_of_the_documentation_are_settings() -> None:
+    seen = set()
+    for block in blocks("toml"):
+        table = tomllib.loads(block)
+        [rows] = table.values() if "candidate" in table else [[table]]
+        for row in rows:
+            from_mapping(Model, {"version": "1"} | row, "candidate")
+            seen |= row.keys()
+    assert {"inputs", "dtypes", "classes", "fetch_features", "batch_rows", "allow_pickle", "python"} <= seen
 
 
 # ---- what is pinned ----
@@ -440,7 +472,7 @@ def test_a_hook_brings_what_nobody_recorded_and_its_gaps_are_counted(
     records = [line(x, x=x, with_={"key": key, "attributes": {"region": "us"}}) for x, key in enumerate(keys)]
     model = start(own, "own:rich", fetch_features="own:fetch")
     try:
-        panel = Panel(model, None, 0, __import__("random").Random(1))
+        panel = Panel(model, None, 0, random.Random(1))
         answers = panel.ask(requests_of(records), 1)["candidate"].to_pylist()
     finally:
         model.close()
