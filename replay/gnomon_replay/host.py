@@ -28,6 +28,7 @@ import struct
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -555,13 +556,15 @@ def load(request: dict[str, Any]) -> Any:
     if kind == "mlflow":
         if digest_of(path) != request["sha256"]:
             raise changed
-        return MLflow(path, request)
+        with _needing("mlflow", "mlflow-skinny"):
+            return MLflow(path, request)
     with open(path, "rb") as file:
         data = file.read()
     if hashlib.sha256(data).hexdigest() != request["sha256"]:
         raise changed
     if kind == "onnx":
-        return Onnx(data, request)
+        with _needing("onnxruntime", "onnxruntime"):
+            return Onnx(data, request)
     if kind == "skops":
         import skops.io
 
@@ -578,14 +581,23 @@ def load(request: dict[str, Any]) -> Any:
     return Estimator(joblib.load(io.BytesIO(data)), request)
 
 
+@contextlib.contextmanager
+def _needing(module: str, package: str) -> Iterator[None]:
+    """Says what to install where a kind's own library is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as exc:
+        if (exc.name or "").partition(".")[0] != module:
+            raise
+        raise ModuleNotFoundError(f"it needs {module} in its environment: pip install {package}") from exc
+
+
 def frame_of(table: Any, names: list[str] | None, dtypes: dict[str, Any]) -> Any:
     """The requests as a DataFrame with the model's columns in its order, of the dtypes that it was given.
 
     Args:
         dtypes: pandas' names of dtypes by column, or a list: the levels of a category.
     """
-    if PAYLOAD in table.column_names:
-        raise WrongAnswerError("wrong_type", "this model takes features; the request has a payload")
     chosen = [name for name in table.column_names if not name.startswith("\0")] if names is None else names
     lacking = [name for name in chosen if name not in table.column_names]
     if lacking:
@@ -603,6 +615,8 @@ def frame_of(table: Any, names: list[str] | None, dtypes: dict[str, Any]) -> Any
 def answer(model: Any, hook: Hook | None, table: Any) -> tuple[dict[str, Any], Any]:
     """One batch of predictions; the time is that of the model's call alone."""
     unfetched = None
+    if PAYLOAD in table.column_names and not isinstance(model, Function):
+        raise WrongAnswerError("wrong_type", "this model takes features; the request has a payload")
     if hook is not None and PAYLOAD not in table.column_names:
         table, unfetched = hook.add(table)
     kept, failed = _takeable(table, model.strict)

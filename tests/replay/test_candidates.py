@@ -281,6 +281,13 @@ def test_an_mlflow_folder_may_hold_any_python_model(mlflow_models: Path) -> None
         model.close()
 
 
+def test_a_library_that_the_environment_lacks_is_named(hosted: Hosted, folder: Path) -> None:
+    (folder / "m").mkdir()
+    (folder / "m" / "MLmodel").write_text("flavors: {}")
+    with pytest.raises(ModelError, match="it needs mlflow in its environment: pip install mlflow-skinny"):
+        hosted("m", allow_pickle=True)
+
+
 # ---- what the documentation shows ----
 
 
