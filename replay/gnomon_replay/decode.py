@@ -235,7 +235,7 @@ class Decoder:
         """A served output in canonical form; one that does not fit the task is recorded as it is."""
         try:
             return canonical_output(self._task, value, finite=False)
-        except TypeError:
+        except (TypeError, RecursionError):
             return canonical_json(value)
 
 

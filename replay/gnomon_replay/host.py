@@ -363,7 +363,7 @@ def columns_of(answer: Any, count: int, task: str) -> dict[str, Any]:
         for name, column in known.items():
             columns["failed" if name == "error" else name] = _COLUMN[name](column)
         return columns
-    except (pa.ArrowException, TypeError, ValueError) as exc:
+    except (pa.ArrowException, TypeError, ValueError, OverflowError, RecursionError) as exc:
         raise WrongAnswerError("wrong_type", f"a {name} of another type: {exc}") from exc
 
 

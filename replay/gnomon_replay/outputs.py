@@ -120,10 +120,10 @@ class OutputReader:
     def _outputs(self, texts: pa.Array) -> tuple[dict[str, pa.Array], Mask]:
         found: list[str | None] = []
         for text in texts.to_pylist():
-            value = None if text is None else json.loads(text)
             try:
+                value = None if text is None else json.loads(text)
                 found.append(None if value is None else canonical_output(self._task, value, finite=True))
-            except TypeError as exc:
+            except (TypeError, RecursionError) as exc:
                 raise HostError("wrong_type", str(exc)) from exc
             except ValueError:
                 found.append(None)

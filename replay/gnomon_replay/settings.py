@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import urllib.parse
 import zoneinfo
 from typing import Annotated, Literal
 
@@ -142,6 +143,8 @@ class Model(Settings, frozen=True, kw_only=True):
             raise SettingsError(f"{path}.inputs", "a feature stands twice")
         if self.fetch_features is not None and not all(self.fetch_features.partition(":")):
             raise SettingsError(f"{path}.fetch_features", "write it as module:callable")
+        if self.is_endpoint and not _has_host(self.model or ""):
+            raise SettingsError(f"{path}.model", f"{self.model!r} names no host; write http://host:port/path")
         for key in _NOT_OF_ENDPOINTS if self.is_endpoint else ():
             if getattr(self, key):
                 raise SettingsError(
@@ -151,6 +154,14 @@ class Model(Settings, frozen=True, kw_only=True):
 
 
 _NOT_OF_ENDPOINTS = ("python", "allow_pickle", "sha256", "trusted_types", "dtypes", "fetch_features")
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
 
 
 class ReplaySettings(Settings, frozen=True, kw_only=True):

@@ -374,6 +374,8 @@ def test_what_shapes_a_models_input_is_part_of_its_digest(tmp_path: Path) -> Non
         ({"model": "http://h/", "python": "p"}, "candidate.python.*an endpoint has none"),
         ({"model": "https://h/", "sha256": "0" * 64}, "candidate.sha256.*let `version` say"),
         ({"model": "http://h/", "fetch_features": "a:b"}, "candidate.fetch_features.*an endpoint has none"),
+        ({"model": "http://"}, "candidate.model.*names no host"),
+        ({"model": "http://h:port/"}, "candidate.model.*names no host"),
         ({"model": "m.onnx", "inputs": ["x", "x"]}, "candidate.inputs.*twice"),
         ({"model": "m.onnx", "fetch_features": "a"}, "write it as module:callable"),
     ],
