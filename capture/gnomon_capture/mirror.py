@@ -11,12 +11,14 @@ import socket
 import time
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
 from gnomon_capture.address import parse_address
+from gnomon_capture.configfile import read_capture
 from gnomon_capture.errors import UsageError
 from gnomon_capture.handoff import Dropped, Handoff
 from gnomon_capture.record import PROCESS_PATTERN, Served
@@ -67,6 +69,7 @@ class Mirror:
     Args:
         to: `kafka://host:9092/topic` (more hosts after commas) or `spool:folder`.
         service: what the records name as theirs.
+        settings: a `CaptureSettings`, or a mapping of the same form as the table `[capture]`.
         process: this capturing process's name in the accounts, of letters, digits, `.`, `_` and `-`; no two may
             share one, ever. By default host, process id and start.
         kafka: further settings of kafka-python's producer, such as `security_protocol`.
@@ -83,12 +86,13 @@ class Mirror:
         to: str,
         *,
         service: str | None = None,
-        settings: CaptureSettings = _DEFAULTS,
+        settings: CaptureSettings | Mapping[str, Any] = _DEFAULTS,
         process: str | None = None,
         kafka: Mapping[str, Any] | None = None,
         require: bool = False,
     ) -> None:
-        settings = from_mapping(CaptureSettings, msgspec.structs.asdict(settings), "capture")
+        table = settings if isinstance(settings, Mapping) else msgspec.to_builtins(settings)
+        settings = from_mapping(CaptureSettings, table, "capture")
         process = _process_name() if process is None else process
         if not re.match(PROCESS_PATTERN, process):
             raise UsageError(f"{process!r} cannot name a process; use letters, digits, `.`, `_` and `-`")
@@ -104,6 +108,34 @@ class Mirror:
             self._sender.delivery.open()
         self._sender.start()
         atexit.register(self.close)
+
+    @classmethod
+    def from_config(
+        cls,
+        path: str | os.PathLike[str] = "gnomon.toml",
+        *,
+        service: str | None = None,
+        process: str | None = None,
+        kafka: Mapping[str, Any] | None = None,
+        require: bool = False,
+    ) -> Self:
+        """A mirror as a configuration file has it: `[traffic] from` and `[capture]`; the rest is not read.
+
+        Paths in the file are relative to it. The base install is enough.
+
+        Args:
+            service: by default the experiment's name.
+            process, kafka, require: as for `Mirror`.
+
+        Raises:
+            UsageError: no such file, or a line of it is wrong.
+            TrafficError: as for `Mirror`.
+        """
+        read = read_capture(Path(path))
+        service = read.service if service is None else service
+        return cls(
+            read.to, service=service, settings=read.settings, process=process, kafka=kafka, require=require
+        )
 
     def record(
         self,
@@ -144,6 +176,7 @@ class Mirror:
                     key,
                     None if attributes is None else {**attributes},
                     request_id,
+                    1.0,
                 )
             )
         except Exception as exc:  # noqa: BLE001 - whatever the caller's objects raise, it is not the caller's concern

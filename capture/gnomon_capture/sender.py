@@ -12,6 +12,7 @@ from gnomon_capture.encoder import Encoder, as_text
 from gnomon_capture.frames import Frame, OpenFrames
 from gnomon_capture.handoff import Dropped, Handoff, Waiting
 from gnomon_capture.record import Ledger, encode_lines, format_ts
+from gnomon_capture.screen import Screen
 from gnomon_capture.settings import CaptureSettings
 from gnomon_capture.transport import Transport
 
@@ -36,11 +37,13 @@ class Counts:
     Attributes:
         taken: how many requests it took from the buffer.
         numbered: how many of them have a number, and so are mirrored.
+        not_selected: how many configured selection left out.
         dropped: how many are not, by reason.
     """
 
     taken: int
     numbered: int
+    not_selected: int
     dropped: dict[str, int]
 
 
@@ -67,13 +70,15 @@ class Sender:
         service: str | None,
         settings: CaptureSettings,
     ) -> None:
-        self.counts = Counts(0, 0, {})
+        self.counts = Counts(0, 0, 0, {})
         self.delivery = Delivery(transport, name, handoff.full.value)
         self._name = name
         self._process = process
         self._handoff = handoff
         self._transport = transport
-        self._encoder = Encoder(process, service, settings.max_record_bytes)
+        discreet = settings.redact is not None
+        self._encoder = Encoder(process, service, settings.max_record_bytes, discreet=discreet)
+        self._screen = Screen(settings, service, self._encoder.complain)
         self._frames = OpenFrames(settings.frame_records, settings.frame_bytes, self.delivery.put)
         self._settings = settings
         self._unsent = 0
@@ -134,7 +139,7 @@ class Sender:
         size = min(max(_SLICE_RECORDS, waiting // _BACKLOG_SLICES), _LONGEST_SLICE_RECORDS)
         taken = self._handoff.take(size)
         if taken:
-            for partition, part in self._by_partition(taken).items():
+            for partition, part in self._by_partition(self._screen.let_out(taken)).items():
                 lines, count = self._encoder.encode(part)
                 if count:
                     self._frames.add(partition, lines, count, now)
@@ -160,17 +165,18 @@ class Sender:
     def _partition(self, key: object, unkeyed: int) -> int:
         try:
             text = as_text(key)
-        except ValueError:  # the encoder will meet it again, and count it
+        except Exception:  # noqa: BLE001 - whatever a caller's object raises; the encoder will meet it, and count it
             return unkeyed
         return unkeyed if text is None else self._transport.partition_of(text)
 
     def _count(self, taken: int) -> None:
-        dropped = {
-            Dropped.UNENCODABLE.value: self._encoder.unencodable,
-            Dropped.OVERSIZE.value: self._encoder.oversize,
-            Dropped.UNSENT.value: self._unsent,
+        dropped: dict[str, int] = {
+            **self._screen.dropped,
+            Dropped.UNENCODABLE: self._encoder.unencodable + self._screen.dropped[Dropped.UNENCODABLE],
+            Dropped.OVERSIZE: self._encoder.oversize,
+            Dropped.UNSENT: self._unsent,
         }
-        self.counts = Counts(taken, self._encoder.numbered, dropped)
+        self.counts = Counts(taken, self._encoder.numbered, self._screen.not_selected, dropped)
 
     def _put_ledger(self, now: float, *, closed: bool) -> None:
         """Puts the counts behind all that they count."""
@@ -190,6 +196,7 @@ class Sender:
             upto_seq=counts.numbered - 1,
             seen=counts.taken + sum(refused.values()),
             mirrored=counts.numbered,
+            not_selected=counts.not_selected,
             dropped={reason.value: count for reason, count in dropped.items() if count},
             closed=closed,
         )
