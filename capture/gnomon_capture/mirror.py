@@ -21,6 +21,7 @@ from gnomon_capture.address import parse_address
 from gnomon_capture.configfile import read_capture
 from gnomon_capture.errors import UsageError
 from gnomon_capture.handoff import Dropped, Handoff
+from gnomon_capture.metrics import register
 from gnomon_capture.record import PROCESS_PATTERN, Served
 from gnomon_capture.sender import Sender
 from gnomon_capture.settings import CaptureSettings, from_mapping
@@ -97,6 +98,7 @@ class Mirror:
         if not re.match(PROCESS_PATTERN, process):
             raise UsageError(f"{process!r} cannot name a process; use letters, digits, `.`, `_` and `-`")
         self.process = process
+        self.service = service
         self._told = False
         self._close_timeout_s = settings.close_timeout_s
         self._handoff = Handoff(settings.buffer_records)
@@ -210,6 +212,17 @@ class Mirror:
             refused=delivery.refused,
             away=delivery.away,
         )
+
+    def register_metrics(self, registry: Any = None) -> None:
+        """Shows the counts as Prometheus metrics, `gnomon_mirror_…`, read when they are scraped.
+
+        Args:
+            registry: a `prometheus_client.CollectorRegistry`; by default that library's own.
+
+        Raises:
+            ImportError: prometheus-client is not installed (`gnomon[metrics]`).
+        """
+        register(self, registry)
 
     def close(self, timeout_s: float | None = None) -> None:
         """Sends what waits and the closing ledger, and counts what could not be sent within the time.
