@@ -7,8 +7,9 @@ holds a dot itself stands in double quotes: `payload."user.email"`.
 from __future__ import annotations
 
 import difflib
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ NESTED = ("payload", "served")
 WHOLE = ("key", "request_id", "service")
 _ROOTS = (*FLAT, *NESTED, *WHOLE)
 _NAMES = re.compile(r'\.(?:"([^"]+)"|([^."]+))')
-MISSING: Any = object()
+_FIELDS = ("ts", "features", "payload", "served", "key", "attributes", "request_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,24 +109,26 @@ def flattened(table: Mapping[str, Any]) -> dict[str, Any]:
 _OPERATORS = frozenset({"min", "max", "not", "matches", "present", "truncate"})
 
 
-def value_at(item: Waiting, path: Path) -> Any:
-    """What stands at a path of a request as it was passed, or MISSING. `service` is the mirror's, not here."""
-    _, features, payload, served, key, attributes, request_id, _ = item
+def getter(path: Path) -> Callable[[Waiting], Any]:
+    """What stands at a path of a request as it was passed; None if nothing does. Not for `service`."""
     root, names = path.root, path.names
-    if root == "features":
-        return MISSING if features is None else features.get(names[0], MISSING)
-    if root == "attributes":
-        return MISSING if attributes is None else attributes.get(names[0], MISSING)
-    if root == "key":
-        return MISSING if key is None else key
-    if root == "request_id":
-        return MISSING if request_id is None else request_id
-    value: Any = payload
-    if root == "served":
-        value = getattr(served, names[0], MISSING) if isinstance(served, Served) else served
-        names = names[1:] if isinstance(served, Served) else names
+    at = _FIELDS.index(root)
+    if root in WHOLE:
+        return operator.itemgetter(at)
+    if root in FLAT:
+        return lambda item: _flat(item[at], names[0])
+    return lambda item: _inside(item[at], names)
+
+
+def _flat(values: Any, name: str) -> Any:
+    return None if values is None else values.get(name)
+
+
+def _inside(value: Any, names: tuple[str, ...]) -> Any:
+    if isinstance(value, Served):
+        value, names = getattr(value, names[0]), names[1:]
     for name in names:
-        if not isinstance(value, Mapping) or name not in value:
-            return MISSING
-        value = value[name]
-    return MISSING if value is None else value
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(name)
+    return value

@@ -16,10 +16,12 @@ from typing import Any
 
 from gnomon_capture.encoder import as_text
 from gnomon_capture.handoff import Waiting
-from gnomon_capture.paths import MISSING, Path, flattened, parse_path, value_at
+from gnomon_capture.paths import Path, flattened, getter, parse_path
 from gnomon_capture.record import canonical_label
 from gnomon_capture.select_settings import SelectRule, SelectSettings
 from gnomon_capture.windows import hours_and_days, instant_ns
+
+_STEPS = float(1 << 52)
 
 Holds = Callable[[Waiting], bool]
 
@@ -38,8 +40,8 @@ def sticky_point(text: str, salt: str = "") -> float:
     >>> sticky_point("N14228") == int("b54635a3f9c69", 16) / 2**52
     True
     """
-    digest = hashlib.sha256((salt + text).encode("utf-8", "surrogatepass"), usedforsecurity=False).digest()
-    return (int.from_bytes(digest[:7]) >> 4) / (1 << 52)
+    digest = hashlib.sha256((salt + text).encode("utf-8", "surrogatepass")).digest()
+    return (int.from_bytes(digest[:7]) >> 4) / _STEPS
 
 
 class Bucket:
@@ -78,7 +80,7 @@ class Selection:
             for rule in settings.rules
             if (conditions := _conditions(rule, service)) is not None
         ]
-        self._by = None if settings.by == "request" else parse_path(settings.by)
+        self._by = None if settings.by == "request" else getter(parse_path(settings.by))
         self._salt = settings.salt
         self._chance = chance
 
@@ -103,12 +105,11 @@ class Selection:
             return 1.0
         if share <= 0:
             return 0.0
-        point = self._chance() if self._by is None else self._point(item, self._by)
+        point = self._chance() if self._by is None else self._point(self._by(item))
         return 1 / share if point < share else 0.0
 
-    def _point(self, item: Waiting, by: Path) -> float:
-        value = value_at(item, by)
-        text = None if value is MISSING else as_text(value)
+    def _point(self, value: Any) -> float:
+        text = as_text(value)
         return self._chance() if text is None else sticky_point(text, self._salt)
 
 
@@ -127,7 +128,7 @@ def _conditions(rule: SelectRule, service: str | None) -> list[Holds] | None:
         path = parse_path(name)
         if path.root != "service":
             found.append(_condition(path, wanted))
-        elif not _test(wanted)(MISSING if service is None else service):
+        elif not _test(wanted)(service):
             return None
     return found
 
@@ -139,17 +140,16 @@ def _between(rule: SelectRule) -> Holds:
 
 
 def _condition(path: Path, wanted: Any) -> Holds:
-    test = _test(wanted)
-    if path.root == "features":  # what most rules ask for
-        name = path.names[0]
-        return lambda item: test(MISSING if item[1] is None else item[1].get(name, MISSING))
-    return lambda item: test(value_at(item, path))
+    value, test = getter(path), _test(wanted)
+    return lambda item: test(value(item))
 
 
 def _test(wanted: Any) -> Callable[[Any], bool]:
     if not isinstance(wanted, Mapping):
         return _one_of(wanted)
     tests = [_OPERATIONS[name](value) for name, value in wanted.items()]
+    if len(tests) == 1:
+        return tests[0]
     return lambda value: all(test(value) for test in tests)
 
 
@@ -157,7 +157,7 @@ def _one_of(wanted: Any) -> Callable[[Any], bool]:
     texts = {canonical_label(one) for one in (wanted if isinstance(wanted, (list, tuple)) else [wanted])}
 
     def test(value: Any) -> bool:
-        if value is MISSING or value is None:
+        if value is None:
             return False
         return (value.__class__ is str and value in texts) or as_label(value) in texts
 
@@ -174,10 +174,12 @@ def as_label(value: Any) -> str | None:
 
 def _none_of(unwanted: Any) -> Callable[[Any], bool]:
     one_of = _one_of(unwanted)
-    return lambda value: value is not MISSING and value is not None and not one_of(value)
+    return lambda value: value is not None and not one_of(value)
 
 
 def _number(value: Any) -> float | None:
+    if value.__class__ is float or value.__class__ is int:
+        return value
     if getattr(value, "ndim", None) == 0:  # a NumPy scalar
         value = value.item()
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
@@ -197,7 +199,7 @@ def _matches(pattern: str) -> Callable[[Any], bool]:
 
 
 def _present(wanted: bool) -> Callable[[Any], bool]:
-    return lambda value: (value is not MISSING and value is not None) is wanted
+    return lambda value: (value is not None) is wanted
 
 
 _OPERATIONS: Mapping[str, Callable[[Any], Callable[[Any], bool]]] = {
