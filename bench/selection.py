@@ -83,7 +83,7 @@ def main() -> None:
     for name, table in CONFIGURATIONS.items():
         settings = from_mapping(CaptureSettings, table, "capture")
         encoder = Encoder("bench", "bench", settings.max_record_bytes)
-        made[name] = Screen(settings, "bench", encoder.complain), encoder
+        made[name] = Screen(settings, "bench"), encoder
     screened: dict[str, list[float]] = {name: [] for name in made}
     encoded: dict[str, list[float]] = {name: [] for name in made}
     slices: dict[str, list[int]] = {name: [] for name in made}
@@ -96,7 +96,7 @@ def main() -> None:
             start = time.thread_time_ns()
             for part in taken:
                 before = time.thread_time_ns()
-                out.append(screen.let_out(part))
+                out.append(screen.let_out(part, encoder.complain))
                 slices[name].append(time.thread_time_ns() - before)
             middle = time.thread_time_ns()
             for part in out:

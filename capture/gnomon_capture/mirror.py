@@ -23,6 +23,7 @@ from gnomon_capture.errors import UsageError
 from gnomon_capture.handoff import Dropped, Handoff
 from gnomon_capture.metrics import register
 from gnomon_capture.record import PROCESS_PATTERN, Served
+from gnomon_capture.screen import Screen
 from gnomon_capture.sender import Sender
 from gnomon_capture.settings import CaptureSettings, from_mapping
 from gnomon_capture.transport import make_transport
@@ -105,7 +106,8 @@ class Mirror:
         self._waiting = self._handoff.waiting
         self._name = str(parse_address(to))
         transport = make_transport(to, process, settings, kafka)
-        self._sender = Sender(self._handoff, transport, self._name, process, service, settings)
+        screen = Screen(settings, service)
+        self._sender = Sender(self._handoff, transport, self._name, process, service, settings, screen)
         if require:
             self._sender.delivery.open()
         self._sender.start()

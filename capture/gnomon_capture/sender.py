@@ -59,6 +59,7 @@ class Sender:
         handoff: where requests wait.
         transport: not yet opened.
         name: the traffic's address, for messages.
+        screen: what may leave the process.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Sender:
         process: str,
         service: str | None,
         settings: CaptureSettings,
+        screen: Screen,
     ) -> None:
         self.counts = Counts(0, 0, 0, {})
         self.delivery = Delivery(transport, name, handoff.full.value)
@@ -78,7 +80,7 @@ class Sender:
         self._transport = transport
         discreet = settings.redact is not None
         self._encoder = Encoder(process, service, settings.max_record_bytes, discreet=discreet)
-        self._screen = Screen(settings, service, self._encoder.complain)
+        self._screen = screen
         self._frames = OpenFrames(settings.frame_records, settings.frame_bytes, self.delivery.put)
         self._settings = settings
         self._unsent = 0
@@ -139,7 +141,8 @@ class Sender:
         size = min(max(_SLICE_RECORDS, waiting // _BACKLOG_SLICES), _LONGEST_SLICE_RECORDS)
         taken = self._handoff.take(size)
         if taken:
-            for partition, part in self._by_partition(self._screen.let_out(taken)).items():
+            chosen = self._screen.let_out(taken, self._encoder.complain)
+            for partition, part in self._by_partition(chosen).items():
                 lines, count = self._encoder.encode(part)
                 if count:
                     self._frames.add(partition, lines, count, now)

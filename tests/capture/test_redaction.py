@@ -22,6 +22,7 @@ from gnomon_capture.encoder import Encoder
 from gnomon_capture.errors import GnomonError, SettingsError, UsageError
 from gnomon_capture.record import RedactionError, decode_line
 from gnomon_capture.redaction import Redactor
+from gnomon_capture.screen import Screen
 from gnomon_capture.settings import from_mapping
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -383,3 +384,13 @@ def test_nan_and_large_integers_pass_through_a_redacted_payload() -> None:
 def test_errors_of_settings_are_of_the_house() -> None:
     with pytest.raises(GnomonError):
         redact_settings({"key": "mask"})
+
+
+def test_a_forked_child_redacts_without_reading_the_secret_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen(CaptureSettings(redact=redact_settings({"key": "hash"})), None)
+    item = (0, {}, None, None, "N14228", None, None, 1.0)
+    screen.let_out([item, (0, {}, None, None, {}, None, None, 1.0)], lambda exc: None)
+    monkeypatch.delenv("REDACT_SECRET")
+    child = screen.fresh()
+    assert [out[4] for out in child.let_out([item], lambda exc: None)] == [HASHED]
+    assert (screen.dropped["not_redacted"], child.dropped["not_redacted"]) == (1, 0)
