@@ -125,6 +125,21 @@ class User:
     mail: str
 
 
+class Tells:
+    """Raises what it should keep to itself, whatever is done with it."""
+
+    def keys(self) -> Any:
+        raise RuntimeError("s3cret")
+
+    def __getattr__(self, name: str) -> Any:
+        raise ValueError("s3cret")
+
+    def __str__(self) -> str:
+        raise TypeError("s3cret")
+
+    __repr__ = __str__
+
+
 class Account(msgspec.Struct):
     user: User
 
@@ -168,6 +183,13 @@ class TextName(str, enum.Enum):  # noqa: UP042 - the older form, whose members e
         {"features": {}, "ts": "s3cret"},
         {"features": {"mail": "\ud800s3cret", "x": "\ud800"}},
         {"features": {"x": object()}, "key": "s3cret"},
+        {"features": Tells()},
+        {"features": {"mail": Tells()}},
+        {"features": {"x": Tells()}},
+        {"features": {}, "key": Tells()},
+        {"features": {}, "attributes": {"x": Tells()}},
+        {"payload": {"user": Tells()}},
+        {"features": {}, "served": {"output": Tells()}},
     ],
 )
 @pytest.mark.parametrize("action", ["drop", "mask", "hash"])

@@ -83,7 +83,7 @@ def sampled(tmp_path_factory: pytest.TempPathFactory) -> Any:
                 served = {"label": int(x > 4), "score": x / 10}
                 mirror.record({"x": x, "name": "Ada"}, served=served, key=str(number // 10 % KEYS))
         run(folder, "replay")
-        page = Path(run(folder, "report").strip())
+        page = folder / run(folder, "report").strip()
         comparison = json.loads(page.with_name("comparison.json").read_text())["comparison"]
         yield folder, comparison, mirror.stats()
 
