@@ -6,26 +6,26 @@ request is dropped. Names are compared without regard to case, as the log's are.
 
 from __future__ import annotations
 
-import hmac
-import os
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path as FilePath
 from typing import Any
 
 import msgspec
 
 from gnomon_capture.encoder import as_text
-from gnomon_capture.errors import SettingsError, UsageError
+from gnomon_capture.errors import UsageError
 from gnomon_capture.handoff import Waiting
+from gnomon_capture.keyed_hash import KeyedHash, builtins, read_secret
 from gnomon_capture.paths import Path, flattened, parse_path
-from gnomon_capture.record import RedactionError, Scalar, Served, plain
+from gnomon_capture.record import RedactionError, Scalar, Served
 from gnomon_capture.redact_settings import RedactSettings
 
+_log = logging.getLogger("gnomon_capture")
+
 MASK = "***"
-_HASH_DIGITS = 32  # of 64: half of a SHA-256, which RFC 2104 allows, is enough to tell 10^18 values apart
-_SECRET_BYTES = 16
 _SHAPES = 1000
+_TYPO_REQUESTS = 1000
 _SECTIONS = ("features", "attributes", "payload", "served")
 
 Action = Callable[[Any], Any]
@@ -40,12 +40,17 @@ _GONE: Any = _Gone()
 
 @dataclass(slots=True)
 class _Node:
-    """What is done at a place: an action on all of it; or `rest` to what no child is about, kept or dropped."""
+    """What is done at a place: an action on all of it; or `rest` to what no child is about, kept or dropped.
+
+    Attributes:
+        met: some request had it.
+    """
 
     place: str
     rest: bool
     action: Action | None = None
     children: dict[str, _Node] = field(default_factory=dict)
+    met: bool = False
 
 
 class Redactor:
@@ -57,7 +62,7 @@ class Redactor:
 
     def __init__(self, settings: RedactSettings) -> None:
         actions = flattened(settings.fields)
-        secret = _secret(settings) if "hash" in actions.values() else None
+        secret = read_secret(settings) if "hash" in actions.values() else None
         closed = settings.allow is not None
         self._roots = {
             root: _Node(root, rest=not closed) for root in (*_SECTIONS, "key", "request_id", "service")
@@ -68,6 +73,7 @@ class Redactor:
             self._node(parse_path(name)).action = _action(action, secret)
         for root in self._roots.values():
             _inherit(root)
+        self._requests = 0
         self._touched = {root: not _open(node) for root, node in self._roots.items()}
         self._flat = {
             root: _Flat(self._roots[root]) for root in ("features", "attributes") if self._touched[root]
@@ -79,6 +85,9 @@ class Redactor:
         Raises:
             Exception: it cannot be redacted, and must not leave; its text may hold anything.
         """
+        self._requests += 1
+        if self._requests == _TYPO_REQUESTS:
+            self._name_unmet()
         ts, features, payload, served, key, attributes, request_id, weight = item
         touched = self._touched
         if touched["features"] and features is not None:
@@ -86,7 +95,7 @@ class Redactor:
         if touched["attributes"] and attributes is not None:
             attributes = self._flat["attributes"](attributes)
         if touched["payload"] and payload is not None:
-            payload = _kept(_walk(_builtins(payload), self._roots["payload"]))
+            payload = _kept(_walk(builtins(payload), self._roots["payload"]))
             if payload is None and features is None:
                 features = {}  # so that what is left still is a request
         if touched["served"] and served is not None:
@@ -96,6 +105,16 @@ class Redactor:
         if touched["request_id"] and request_id is not None:
             request_id = self._whole("request_id", request_id)
         return ts, features, payload, served, key, attributes, request_id, weight
+
+    def _name_unmet(self) -> None:
+        """A misspelled path would let out what it was meant to keep; one that is never met may be one."""
+        unmet = [place for root in _SECTIONS for place in _unmet(self._roots[root])]
+        if unmet:
+            _log.warning(
+                "none of the first %d requests had %s, which [capture.redact] names; is it spelled as they have it?",
+                _TYPO_REQUESTS,
+                ", ".join(unmet),
+            )
 
     def key(self, key: Scalar) -> str | None:
         """What the record's `key` is for a request with this key."""
@@ -114,7 +133,7 @@ class Redactor:
 
     def _served(self, served: Served | dict[str, Any]) -> dict[str, Any] | None:
         fields = msgspec.structs.asdict(served) if isinstance(served, Served) else served
-        answer: dict[str, Any] | None = _kept(_walk(_builtins(fields), self._roots["served"]))
+        answer: dict[str, Any] | None = _kept(_walk(builtins(fields), self._roots["served"]))
         return answer
 
 
@@ -133,7 +152,7 @@ class _Flat:
         plan = self._plans.get(shape)
         if plan is None:
             if any(name.__class__ is not str for name in shape):  # a number, an enum: named as JSON will
-                return self({str(name): value for name, value in _builtins(values).items()})
+                return self({str(name): value for name, value in builtins(values).items()})
             plan = self._plan(shape)
         drops, changes = plan
         for name in drops:
@@ -146,6 +165,8 @@ class _Flat:
         drops, changes = [], []
         for name in shape:
             child = self._node.children.get(name.casefold())
+            if child is not None:
+                child.met = True
             if child is None:
                 if not self._node.rest:
                     drops.append(name)
@@ -191,6 +212,13 @@ def _open(node: _Node) -> bool:
     return node.rest and node.action is None and all(map(_open, node.children.values()))
 
 
+def _unmet(node: _Node) -> Iterator[str]:
+    for child in node.children.values():
+        if child.action is not None and not child.met:
+            yield child.place
+        yield from _unmet(child)
+
+
 def _walk(value: Any, node: _Node) -> Any:
     """A value of plain JSON as it may leave, or _GONE."""
     if node.action is not None:
@@ -202,6 +230,7 @@ def _walk(value: Any, node: _Node) -> Any:
         for name, inner in value.items():
             child = node.children.get(name.casefold())
             if child is not None:
+                child.met = True
                 inner = _walk(inner, child)
             elif not node.rest:
                 continue
@@ -223,11 +252,6 @@ def _kept(value: Any) -> Any:
     return None if value is _GONE else value
 
 
-def _builtins(value: Any) -> Any:
-    """A copy in dicts, lists and scalars, whatever JSON's encoder would have taken, so that names can be found."""
-    return msgspec.to_builtins(value, enc_hook=plain, str_keys=True)
-
-
 def _action(action: Any, secret: bytes | None) -> Action:
     if isinstance(action, Mapping):
         count = action["truncate"]
@@ -243,42 +267,3 @@ def _drop(value: Any) -> Any:
 
 def _mask(value: Any) -> str | None:
     return MASK if isinstance(value, str) else None
-
-
-class KeyedHash:
-    """HMAC-SHA256 of a value's text, its first 32 hexadecimal digits; equal values are equal under it."""
-
-    def __init__(self, secret: bytes) -> None:
-        self._fresh = hmac.new(secret, digestmod="sha256")
-
-    def __call__(self, value: Any) -> str | None:
-        if value.__class__ is not str:
-            value = _builtins(value)
-        if isinstance(value, (dict, list, tuple)):
-            data = msgspec.json.encode(value, order="deterministic")
-        else:
-            text = as_text(value)
-            if text is None:
-                return None
-            data = text.encode("utf-8", "surrogatepass")
-        keyed = self._fresh.copy()
-        keyed.update(data)
-        return keyed.hexdigest()[:_HASH_DIGITS]
-
-
-def _secret(settings: RedactSettings) -> bytes:
-    if settings.secret_env is not None:
-        place, name = "capture.redact.secret_env", settings.secret_env
-        secret = os.environ.get(name, "").encode("utf-8", "surrogateescape")
-        if not secret:
-            raise SettingsError(place, f"the environment variable {name} is not set; put the secret there")
-    else:
-        place, name = "capture.redact.secret_file", settings.secret_file or ""
-        try:
-            secret = FilePath(name).read_bytes().rstrip(b"\r\n")
-        except OSError as exc:
-            raise SettingsError(place, f"{name} cannot be read: {exc.strerror}") from exc
-    if len(secret) < _SECRET_BYTES:
-        hint = "make one by `openssl rand -hex 32`"
-        raise SettingsError(place, f"the secret in {name} has fewer than {_SECRET_BYTES} bytes; {hint}")
-    return secret

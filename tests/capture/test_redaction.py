@@ -416,3 +416,17 @@ def test_a_forked_child_redacts_without_reading_the_secret_again(monkeypatch: py
     child = screen.fresh()
     assert [out[4] for out in child.let_out([item], lambda exc: None)] == [HASHED]
     assert (screen.dropped["not_redacted"], child.dropped["not_redacted"]) == (1, 0)
+
+
+def test_a_path_that_no_request_has_is_named_once_as_it_may_be_misspelled(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fields = dict.fromkeys(
+        ["features.email", "features.emial", "payload.user.name", "payload.usr.name"], "drop"
+    )
+    redact = Redactor(redact_settings(fields | {"key": "hash"}))
+    for number in range(3000):
+        payload = {"user": {"name": "x"}} if number == 5 else None
+        redact((0, {"Email": "x", "n": 1}, payload, None, None, None, None, 1.0))
+    [line] = caplog.records
+    assert "none of the first 1000 requests had features.emial, payload.usr.name, which" in line.getMessage()
