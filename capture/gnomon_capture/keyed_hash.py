@@ -30,17 +30,17 @@ class KeyedHash:
         self._fresh = hmac.new(secret, digestmod="sha256")
 
     def __call__(self, value: Any) -> str | None:
+        text = value
         if value.__class__ is not str:
             value = builtins(value)
-        if isinstance(value, (dict, list, tuple)):
-            data = msgspec.json.encode(value, order="deterministic")
-        else:
-            text = as_text(value)
+            if isinstance(value, (dict, list, tuple)):
+                text = msgspec.json.encode(value, order="deterministic").decode()
+            else:
+                text = as_text(value)
             if text is None:
                 return None
-            data = text.encode("utf-8", "surrogatepass")
         keyed = self._fresh.copy()
-        keyed.update(data)
+        keyed.update(text.encode("utf-8", "surrogatepass"))
         return keyed.hexdigest()[:_HASH_DIGITS]
 
 

@@ -129,7 +129,8 @@ class Redactor:
         return node
 
     def _whole(self, root: str, value: Any) -> Any:
-        return _kept(_walk(as_text(value), self._roots[root]))
+        action = self._roots[root].action
+        return None if action is None else _kept(action(as_text(value)))
 
     def _served(self, served: Served | dict[str, Any]) -> dict[str, Any] | None:
         fields = msgspec.structs.asdict(served) if isinstance(served, Served) else served

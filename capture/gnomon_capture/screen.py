@@ -56,6 +56,11 @@ class Screen:
         another.restart()
         return another
 
+    @property
+    def off(self) -> bool:
+        """Whether nothing is let out now."""
+        return not self._control.read(time.monotonic()).enabled
+
     def let_out(self, taken: list[Waiting], complain: Complain) -> list[Waiting]:
         """Those that are selected, with their weight, and redacted; in order.
 

@@ -129,7 +129,8 @@ class Sender:
         """One round; returns how many requests it took."""
         self.delivery.step()
         now = time.monotonic()
-        took = self._take(now) if self.delivery.ready else 0
+        # What is seen while the mirror is off is settled at once, lest it wait and be sent once it is on.
+        took = self._take(now) if self.delivery.ready or self._screen.off else 0
         self._frames.close_older(now - self._settings.linger_s)
         if now >= self._ledger_at and self.delivery.ready:
             self._ledger_at = now + self._settings.ledger_every_s

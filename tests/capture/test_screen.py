@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 import zlib
+from pathlib import Path
 from typing import Any
 
 import pytest
 from gnomon_capture import CaptureSettings, RedactSettings, Request, SelectSettings, redacted_key
+from gnomon_capture.errors import TrafficError
 from gnomon_capture.frames import Frame
 from gnomon_capture.handoff import Handoff
 from gnomon_capture.record import decode_line
@@ -24,12 +27,14 @@ class Partitioned(Transport):
     def __init__(self) -> None:
         self.arrived: list[tuple[int, Request]] = []
         self._sent: list[Frame] = []
+        self.works = True
 
     def partition_of(self, key: str) -> int:
         return zlib.crc32(key.encode()) % self.partitions
 
     def open(self) -> None:
-        pass
+        if not self.works:
+            raise TrafficError("x", "away")
 
     def send(self, frame: Frame) -> None:
         self._sent.append(frame)
@@ -92,3 +97,29 @@ def test_a_key_that_raises_when_it_is_looked_at_does_not_end_the_mirror(select: 
         0,
         {"unencodable": 2},
     )
+
+
+def test_what_is_recorded_while_off_is_not_sent_once_on_even_if_the_transport_was_away(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "control.toml"
+    settings = CaptureSettings(control=str(file))
+    transport, handoff = Partitioned(), Handoff(1000)
+    transport.works = False
+    file.write_text("enabled = false")
+    sender = Sender(handoff, transport, "name", "p", None, settings, Screen(settings, None))
+    sender.start()
+    handoff.waiting.append((0, {"n": 1}, None, None, None, None, None, 1.0))
+    while handoff.waiting:
+        time.sleep(0.005)
+    file.unlink()
+    time.sleep(0.3)
+    handoff.waiting.append((0, {"n": 2}, None, None, None, None, None, 1.0))
+    time.sleep(0.1)
+    assert len(handoff.waiting) == 1  # it waits for the transport, as it is on again
+    transport.works = True
+    handoff.close()
+    sender.close(5.0)
+    assert [request.features for _, request in transport.arrived] == [{"n": 2}]
+    ledger = sender.ledger()
+    assert (ledger.seen, ledger.mirrored, ledger.not_selected) == (2, 1, 1)
