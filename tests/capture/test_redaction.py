@@ -29,6 +29,7 @@ from hypothesis import strategies as st
 
 Reader = Callable[..., Any]
 
+NOON_NS = 1_795_521_600_000_000_000
 SECRET = "correct horse battery staple"
 # printf N14228 | openssl dgst -sha256 -hmac "$SECRET"
 HASHED = "42186d5baa20a3729cc16516c5f5d487"
@@ -46,7 +47,7 @@ def redact_settings(fields: dict[str, Any], allow: list[str] | None = None) -> R
 
 def one(fields: dict[str, Any], allow: list[str] | None = None, **passed: Any) -> Request:
     """The record of one request, as it would be sent."""
-    item = {"ts": 0, "features": None, "payload": None, "served": None}
+    item = {"ts": NOON_NS, "features": None, "payload": None, "served": None}
     item |= {"key": None, "attributes": None, "request_id": None, "weight": 1.0} | copy.deepcopy(passed)
     redact = Redactor(redact_settings(fields, allow))
     lines, count = Encoder("p", "s", 1 << 20).encode([redact(tuple(item.values()))])  # type: ignore[arg-type]
@@ -410,8 +411,8 @@ def test_errors_of_settings_are_of_the_house() -> None:
 
 def test_a_forked_child_redacts_without_reading_the_secret_again(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Screen(CaptureSettings(redact=redact_settings({"key": "hash"})), None)
-    item = (0, {}, None, None, "N14228", None, None, 1.0)
-    screen.let_out([item, (0, {}, None, None, {}, None, None, 1.0)], lambda exc: None)
+    item = (NOON_NS, {}, None, None, "N14228", None, None, 1.0)
+    screen.let_out([item, (NOON_NS, {}, None, None, {}, None, None, 1.0)], lambda exc: None)
     monkeypatch.delenv("REDACT_SECRET")
     child = screen.fresh()
     assert [out[4] for out in child.let_out([item], lambda exc: None)] == [HASHED]
@@ -427,6 +428,6 @@ def test_a_path_that_no_request_has_is_named_once_as_it_may_be_misspelled(
     redact = Redactor(redact_settings(fields | {"key": "hash"}))
     for number in range(3000):
         payload = {"user": {"name": "x"}} if number == 5 else None
-        redact((0, {"Email": "x", "n": 1}, payload, None, None, None, None, 1.0))
+        redact((NOON_NS, {"Email": "x", "n": 1}, payload, None, None, None, None, 1.0))
     [line] = caplog.records
     assert "none of the first 1000 requests had features.emial, payload.usr.name, which" in line.getMessage()

@@ -18,6 +18,9 @@ from gnomon_capture.sender import Sender
 from gnomon_capture.transport import Transport
 
 
+NOON_NS = 1_795_521_600_000_000_000
+
+
 class Partitioned(Transport):
     """Keeps what arrives, by partition."""
 
@@ -62,7 +65,7 @@ def sent(settings: CaptureSettings, keys: list[Any]) -> tuple[Partitioned, Sende
     """What arrives of requests with these keys, and the sender at its end."""
     transport, handoff = Partitioned(), Handoff(1000)
     for key in keys:
-        handoff.waiting.append((0, {}, None, None, key, None, None, 1.0))
+        handoff.waiting.append((NOON_NS, {}, None, None, key, None, None, 1.0))
     sender = Sender(handoff, transport, "name", "p", None, settings, Screen(settings, None))
     sender.start()
     handoff.close()
@@ -109,12 +112,12 @@ def test_what_is_recorded_while_off_is_not_sent_once_on_even_if_the_transport_wa
     file.write_text("enabled = false")
     sender = Sender(handoff, transport, "name", "p", None, settings, Screen(settings, None))
     sender.start()
-    handoff.waiting.append((0, {"n": 1}, None, None, None, None, None, 1.0))
+    handoff.waiting.append((NOON_NS, {"n": 1}, None, None, None, None, None, 1.0))
     while handoff.waiting:
         time.sleep(0.005)
     file.unlink()
     time.sleep(0.3)
-    handoff.waiting.append((0, {"n": 2}, None, None, None, None, None, 1.0))
+    handoff.waiting.append((NOON_NS, {"n": 2}, None, None, None, None, None, 1.0))
     time.sleep(0.1)
     assert len(handoff.waiting) == 1  # it waits for the transport, as it is on again
     transport.works = True
