@@ -17,7 +17,6 @@ from gnomon_capture.screen import Screen
 from gnomon_capture.sender import Sender
 from gnomon_capture.transport import Transport
 
-
 NOON_NS = 1_795_521_600_000_000_000
 
 
