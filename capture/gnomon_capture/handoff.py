@@ -12,7 +12,7 @@ from typing import Any
 
 from gnomon_capture.record import Served
 
-# ts, features, payload, served, key, attributes, request_id. A plain tuple: a class costs the caller more.
+# ts, features, payload, served, key, attributes, request_id, weight. A plain tuple: a class costs the caller more.
 Waiting = tuple[
     int | str | datetime,
     dict[str, Any] | None,
@@ -21,6 +21,7 @@ Waiting = tuple[
     Any,
     dict[str, Any] | None,
     Any,
+    float,
 ]
 
 
@@ -34,6 +35,8 @@ class Dropped(StrEnum):
     UNSENT = "unsent"
     PICK_FAILED = "pick_failed"
     BODY_TOO_LARGE = "body_too_large"
+    RATE_LIMITED = "rate_limited"
+    NOT_REDACTED = "not_redacted"
 
 
 class Tally:
