@@ -15,10 +15,12 @@ from gnomon_capture.record import canonical_label
 
 from gnomon_replay.columns import canonical_labels
 from gnomon_replay.errors import ModelError
-from gnomon_replay.hostprocess import HostError, HostProcess
+from gnomon_replay.hostprocess import HostError
 from gnomon_replay.modelfile import locate as locate  # handed on
 from gnomon_replay.pairs import CRITICAL_KINDS, OUTPUT, UNREPRODUCED
+from gnomon_replay.reserve import Reserve
 from gnomon_replay.settings import Experiment, Model
+from gnomon_replay.usage import Failures, Usage
 
 PARTS = 8
 """Into how many a failed batch is cut: a hang costs its time limit in each round, a crash a new process, and
@@ -29,24 +31,50 @@ _TIME_FRAC = 0.25
 
 
 class HostedModel:
-    """A model that answers every batch, whatever it does. Not thread-safe; close it."""
+    """A model that answers every batch, whatever it does. Not thread-safe; close it.
 
-    def __init__(self, model: Model, experiment: Experiment, folder: Path, threads: int) -> None:
+    Attributes:
+        version, digest: as configured, and of its bytes.
+        features: the names that it declares; None where it takes what it is given.
+        usage: what it took so far.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        experiment: Experiment,
+        folder: Path,
+        threads: int,
+        *,
+        warm_up: int = 0,
+        output: Path | None = None,
+    ) -> None:
         """Starts the host and loads the model.
+
+        Args:
+            warm_up: as `ReplaySettings.warm_up` has it.
+            output: the file for what it prints, begun anew; None keeps that only for messages.
 
         Raises:
             ModelError: it cannot be loaded, or is not a model for this task.
         """
         self.version = model.version
         self._settings = model
-        self._file = locate(model, folder)
-        self._folder = folder
-        self._threads = threads
-        self.digest = self._file.digest
+        self._warm_up = warm_up
+        file = locate(model, folder)
+        self.digest = file.digest
+        self.usage = Usage()
         self._row_s = float("inf")  # a request takes in a batch
-        self._host = self._start()
-        self.features = self._host.features
-        labels = None if self._host.classes is None else [canonical_label(c) for c in self._host.classes]
+        self._most_rows = MOST_ROWS
+        self._failures = Failures(model)
+        self._hosts = Reserve(model, file, folder, threads, output)
+        try:
+            host = self._hosts.current()
+        except BaseException:
+            self.close()
+            raise
+        self.features = host.features
+        labels = None if host.classes is None else [canonical_label(c) for c in host.classes]
         self._labels = None if labels is None else pa.array(labels, pa.string())
         self._positive = 1
         if labels is not None:
@@ -116,16 +144,48 @@ class HostedModel:
         """The answer to one request, run alone, with `latency_us`: the model's call, without transport."""
         try:
             answers, elapsed_ns = self._predict(table)
+            host = self._hosts.current()
+            host.asked_alone += 1
+            if host.asked_alone <= self._warm_up:
+                self.usage.warm_up += 1
+                return self._outputs(answers)
+            self.usage.timed += 1
             return self._outputs(answers, latency_us=max(1, round(elapsed_ns / 1000)))
         except HostError as exc:
             return self._failed(table, exc)
 
-    def close(self) -> None:
-        """Ends the host."""
-        self._host.close()
+    def cold(self) -> int:
+        """How many requests, run alone, are still to warm the host up."""
+        return max(0, self._warm_up - self._hosts.current().asked_alone)
 
-    def _start(self) -> HostProcess:
-        return HostProcess(self._settings, self._file, self._folder, self._threads)
+    def look(self) -> Usage:
+        """`usage`, brought up to date."""
+        self._hosts.note_peak(self._hosts.current())
+        self.usage.peak_bytes = self._hosts.peak_bytes
+        self.usage.restarts = self._hosts.restarts
+        self.usage.network_attempts, self.usage.first_attempt = self._hosts.attempts
+        return self.usage
+
+    def cautions(self) -> list[str]:
+        """What whoever starts it must know about its confinement."""
+        isolation, said = self._hosts.isolation, []
+        if self._settings.network:
+            said.append(f"model {self.version} may reach the network (network = true)")
+        elif not isolation.network:
+            said.append(
+                f"model {self.version}: this system allows no empty network ({isolation.why}): what its Python "
+                "code tries is refused, but native code and programs that it starts could reach the network"
+            )
+        if not isolation.processes:
+            said.append(
+                f"model {self.version}: this system allows no process namespace ({isolation.why}): it could "
+                "signal other processes of this user"
+            )
+        return said
+
+    def close(self) -> None:
+        """Ends the hosts."""
+        self._hosts.close()
 
     def _answer(self, table: pa.Table) -> pa.StructArray:
         try:
@@ -135,34 +195,41 @@ class HostedModel:
         except HostError as exc:
             if table.num_rows == 1:
                 return self._failed(table, exc)
+            kind = exc.kind
         size = -(-table.num_rows // PARTS)
-        return pa.concat_arrays(
+        answers = pa.concat_arrays(
             [self._answer(table.slice(begin, size)) for begin in range(0, table.num_rows, size)]
         )
+        if kind == "out_of_memory" and answers.field("error").null_count == len(answers):
+            self._most_rows = min(self._most_rows, size)  # no request is guilty: there were too many at once
+        return answers
 
     def _batch_rows(self) -> int:
         if self._row_s == float("inf"):
-            return MOST_ROWS
-        return max(1, min(MOST_ROWS, int(_TIME_FRAC * self._settings.timeout_s / self._row_s)))
+            return self._most_rows
+        return max(1, min(self._most_rows, int(_TIME_FRAC * self._settings.timeout_s / self._row_s)))
 
     def _predict(self, table: pa.Table) -> tuple[pa.Table, int]:
-        if not self._host.alive:
-            self._host = self._start()
-        return self._host.predict(table, self._positive)
+        answers, elapsed_ns, cpu_ns = self._hosts.current().predict(table, self._positive)
+        self.usage.answers += table.num_rows
+        self.usage.cpu_s += cpu_ns / 1e9
+        return answers, elapsed_ns
 
     def _failed(self, table: pa.Table, error: HostError) -> pa.StructArray:
         """The one guilty request's error. A crash or hang is critical only if it comes again, alone, in a
         fresh host; else its message says so."""
         message = str(error)
         if error.kind in CRITICAL_KINDS:
-            self.close()
+            self._hosts.discard()
             try:
                 self._predict(table)
                 message = UNREPRODUCED + message
             except HostError as again:
                 if again.kind not in CRITICAL_KINDS:
                     message = UNREPRODUCED + message
-        return self._all_failed(table, error.kind, message)
+        answers = self._all_failed(table, error.kind, message)
+        self._failures.count(answers)
+        return answers
 
     def _all_failed(self, table: pa.Table, kind: str, message: str) -> pa.StructArray:
         text = message.encode(errors="replace").decode()  # a model's words may hold what UTF-8 does not
@@ -196,4 +263,6 @@ class HostedModel:
             "message": pc.if_else(bad, "its label or score is missing, NaN or infinite", nothing),
         }
         arrays = [children[field.name].cast(field.type) for field in OUTPUT]
-        return pa.StructArray.from_arrays(arrays, fields=list(OUTPUT))
+        outputs = pa.StructArray.from_arrays(arrays, fields=list(OUTPUT))
+        self._failures.count(outputs)
+        return outputs

@@ -11,6 +11,7 @@ import msgspec
 from gnomon_replay.errors import ModelError
 from gnomon_replay.settings import Model
 
+_LIMITS = ("memory_mb", "failures_in_a_row")  # of a run; they make no other model
 _KINDS = {".skops": "skops", ".joblib": "joblib", ".pkl": "joblib"}
 
 
@@ -54,7 +55,8 @@ def locate(model: Model, folder: Path) -> ModelFile:
             raise ModelError(
                 model.version, f"{target!r}: write file.skops, file.joblib or module:callable as its `model`"
             )
-        table = {key: value for key, value in msgspec.to_builtins(model).items() if value}
+        given = msgspec.to_builtins(model).items()
+        table = {key: value for key, value in given if value and key not in _LIMITS}
         encoded = msgspec.json.encode(table, order="sorted") + _source(folder, module)
         return ModelFile("callable", folder, target, hashlib.sha256(encoded).hexdigest())
     path = folder / target

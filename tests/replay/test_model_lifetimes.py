@@ -24,7 +24,7 @@ from gnomon_replay.model import HostedModel
 from gnomon_replay.settings import Experiment, Model
 
 model = HostedModel(Model(version="1", model=sys.argv[1]), Experiment(name="e", task="binary", positive=1), Path(), 1)
-print(model._host._process.pid, flush=True)
+print(model._hosts.current()._pid, flush=True)
 model.answer(pa.table({"x": [1.0], "do": pa.array([None], pa.string())}))
 sys.stdin.read()
 """
