@@ -73,7 +73,7 @@ class HostProcess:
         self._number = 0
         self._loaded = False
         self._channel, theirs = socket.socketpair()
-        counter = os.memfd_create("gnomon attempts")
+        counter = os.memfd_create("gnomon attempts", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(counter, warden.ATTEMPTS_BYTES)
             self._attempts = mmap.mmap(counter, warden.ATTEMPTS_BYTES)
@@ -136,6 +136,7 @@ class HostProcess:
         if not self.alive:
             return
         self._channel.close()
+        self._output.turn_page()
         if self._handle < 0:
             return  # it ends by itself when it looks at its channel, and with the warden at the latest
         with contextlib.suppress(ProcessLookupError):

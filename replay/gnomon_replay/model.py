@@ -36,7 +36,6 @@ class HostedModel:
     Attributes:
         version, digest: as configured, and of its bytes.
         features: the names that it declares; None where it takes what it is given.
-        usage: what it took so far.
     """
 
     def __init__(
@@ -63,7 +62,7 @@ class HostedModel:
         self._warm_up = warm_up
         file = locate(model, folder)
         self.digest = file.digest
-        self.usage = Usage()
+        self._usage = Usage()
         self._row_s = float("inf")  # a request takes in a batch
         self._most_rows = MOST_ROWS
         self._failures = Failures(model)
@@ -147,9 +146,9 @@ class HostedModel:
             host = self._hosts.current()
             host.asked_alone += 1
             if host.asked_alone <= self._warm_up:
-                self.usage.warm_up += 1
+                self._usage.warm_up += 1
                 return self._outputs(answers)
-            self.usage.timed += 1
+            self._usage.timed += 1
             return self._outputs(answers, latency_us=max(1, round(elapsed_ns / 1000)))
         except HostError as exc:
             return self._failed(table, exc)
@@ -158,13 +157,18 @@ class HostedModel:
         """How many requests, run alone, are still to warm the host up."""
         return max(0, self._warm_up - self._hosts.current().asked_alone)
 
-    def look(self) -> Usage:
-        """`usage`, brought up to date."""
-        self._hosts.note_peak(self._hosts.current())
-        self.usage.peak_bytes = self._hosts.peak_bytes
-        self.usage.restarts = self._hosts.restarts
-        self.usage.network_attempts, self.usage.first_attempt = self._hosts.attempts
-        return self.usage
+    @property
+    def usage(self) -> Usage:
+        """What it took so far."""
+        self._usage.peak_bytes = self._hosts.peak_bytes
+        self._usage.restarts = self._hosts.restarts
+        self._usage.network_attempts, self._usage.first_attempt = self._hosts.attempts
+        return self._usage
+
+    @property
+    def network_isolated(self) -> bool:
+        """Whether it has an empty network of its own."""
+        return self._hosts.isolation.network
 
     def cautions(self) -> list[str]:
         """What whoever starts it must know about its confinement."""
@@ -211,8 +215,8 @@ class HostedModel:
 
     def _predict(self, table: pa.Table) -> tuple[pa.Table, int]:
         answers, elapsed_ns, cpu_ns = self._hosts.current().predict(table, self._positive)
-        self.usage.answers += table.num_rows
-        self.usage.cpu_s += cpu_ns / 1e9
+        self._usage.answers += table.num_rows
+        self._usage.cpu_s += cpu_ns / 1e9
         return answers, elapsed_ns
 
     def _failed(self, table: pa.Table, error: HostError) -> pa.StructArray:

@@ -57,7 +57,6 @@ class Reserve:
     Attributes:
         isolation: how far the hosts are confined.
         restarts: how often a host had to be replaced.
-        peak_bytes: the most memory that a host was seen to hold.
 
     Raises:
         ModelError: the model's Python cannot be started.
@@ -81,7 +80,7 @@ class Reserve:
         self._attempts = 0
         self._first_attempt = ""
         self.restarts = 0
-        self.peak_bytes = 0
+        self._peak_bytes = 0
         try:
             self.isolation = self._start_warden()
         except BaseException:
@@ -124,6 +123,11 @@ class Reserve:
             self._current.close()
 
     @property
+    def peak_bytes(self) -> int:
+        """The most memory that a host was seen to hold."""
+        return max(self._peak_bytes, 0 if self._current is None else self._current.peak_bytes)
+
+    @property
     def attempts(self) -> tuple[int, str]:
         """How often the model's Python code tried to reach a network, and the first of these."""
         count, first = self._attempts, self._first_attempt
@@ -144,14 +148,10 @@ class Reserve:
 
     def _retire(self, ended: HostProcess) -> None:
         ended.close()
-        self.note_peak(ended)
+        self._peak_bytes = max(self._peak_bytes, ended.peak_bytes)
         count, described = ended.attempts
         self._attempts += count
         self._first_attempt = self._first_attempt or described
-
-    def note_peak(self, seen: HostProcess) -> None:
-        """Takes over what a host held at most."""
-        self.peak_bytes = max(self.peak_bytes, seen.peak_bytes)
 
     def _begin(self) -> HostProcess:
         load = {

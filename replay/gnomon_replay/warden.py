@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import importlib
 import json
 import mmap
@@ -39,6 +40,7 @@ ATTEMPTS_BYTES = 4096
 _DESCRIBED_BYTES = 300
 _NEW_USER, _NEW_NET, _NEW_IPC, _NEW_PID = 0x10000000, 0x40000000, 0x08000000, 0x20000000
 _SET_SUBREAPER, _SET_NO_NEW_PRIVILEGES = 36, 38
+_ADD_SEALS, _SEAL_FUTURE_WRITE = 1033, 0x10
 _NETWORK_EVENTS = {
     "socket.connect",
     "socket.sendto",
@@ -140,6 +142,10 @@ def _become_host(
         # What the model forks must not hold the channel open when this process is gone.
         os.register_at_fork(after_in_child=connection.close)
         shared = mmap.mmap(attempts, ATTEMPTS_BYTES)
+        with contextlib.suppress(
+            OSError
+        ):  # so that a model that writes into any descriptor does not change it
+            fcntl.fcntl(attempts, _ADD_SEALS, _SEAL_FUTURE_WRITE)
         os.close(attempts)
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         connection.sendall(b"\n")  # by which the other side learns our process id
