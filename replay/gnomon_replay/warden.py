@@ -147,6 +147,8 @@ def _become_host(
         ):  # so that a model that writes into any descriptor does not change it
             fcntl.fcntl(attempts, _ADD_SEALS, _SEAL_FUTURE_WRITE)
         os.close(attempts)
+        if "numpy" in sys.modules:  # `random` reseeds itself; without, all hosts would draw the same numbers
+            sys.modules["numpy"].random.seed()
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         connection.sendall(b"\n")  # by which the other side learns our process id
         if forbidden:

@@ -237,7 +237,9 @@ def listener(folder: Path) -> Iterator[list[object]]:
     def accept() -> None:
         while True:
             try:
-                came.append(server.accept()[1])
+                connection, peer = server.accept()
+                connection.close()
+                came.append(peer)
             except OSError:
                 return
 
