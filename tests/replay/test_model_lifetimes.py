@@ -141,6 +141,8 @@ def test_a_worker_opens_no_more_files_with_every_host(hosted: Callable[..., Host
         return len(os.listdir("/proc/self/fd"))
 
     model = hosted("models:picky")
+    model.answer(pa.table({"x": [1.0], "do": ["_exit"]}))  # from now on there is one in reserve
+    model.answer(ASKED)
     before = descriptors()
     for _ in range(3):
         model.answer(pa.table({"x": [1.0], "do": ["_exit"]}))

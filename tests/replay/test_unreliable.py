@@ -135,7 +135,7 @@ def test_a_candidate_that_fails_on_everything_stops_the_run_and_what_is_committe
     (folder / "unreliable.py").write_text(UNRELIABLE)
     candidate = hosted("unreliable:crashes_from_2000", failures_in_a_row=200)  # ten crashes
     run(work(candidate, None, 2000)[0])
-    worker, _, _ = work(candidate, None, 500, first=2000)
+    worker, _, _ = work(candidate, None, 500, first=1995)
     with pytest.raises(ModelError) as caught:
         run(worker)
     said = str(caught.value)
@@ -145,6 +145,7 @@ def test_a_candidate_that_fails_on_everything_stops_the_run_and_what_is_committe
     assert "ended with status 3" in said
     assert "raise failures_in_a_row in its table" in said
     assert [row["request_id"] for row in logged()] == [f"r{x}" for x in range(2000)]
+    assert not [row for row in logged() if row["candidate"]["error"]]
     # The next run reads on from there, here with a candidate that can.
     run(work(hosted("unreliable:parity"), None, 0, first=9000)[0])
     assert len(logged()) == 2000 + 2500  # another candidate: from the start
