@@ -11,8 +11,10 @@ from collections.abc import Iterator
 
 from gnomon_capture.errors import UnavailableError
 from gnomon_replay.asking import Panel
+from gnomon_replay.errors import LogError
 from gnomon_replay.log import PairLog
 from gnomon_replay.model import HostedModel, locate
+from gnomon_replay.runs import Runs
 from gnomon_replay.settings import Model
 from gnomon_replay.shape import Shape
 from gnomon_replay.sources import open_source
@@ -41,11 +43,23 @@ def replay(config: Config, candidate: Model, *, follow: bool) -> Progress:
         log = PairLog(config.log, source.stream.name, digest)
         display = stack.enter_context(ReplayDisplay(sys.stderr))
         shape = Shape.declared(config.features)
-        worker = Worker(source, log, panel, config.replay, shape, display.update)
+        runs = Runs(log, source.stream.name, panel, config.replay.threads)
+
+        def progress(done: Progress) -> None:
+            display.update(done)
+            runs.record_if_due()
+
+        worker = Worker(source, log, panel, config.replay, shape, progress)
         stack.enter_context(_stopped_by_signals(worker))
         began = time.monotonic()
-        done = worker.run(until_caught_up=not follow)
-        display.finish(done, time.monotonic() - began, [*panel.notes, *panel.unfetched()])
+        try:
+            done = worker.run(until_caught_up=not follow)
+        except BaseException:
+            with contextlib.suppress(LogError):  # what ended the run is what should be told
+                runs.record()
+            raise
+        runs.record()
+        display.finish(done, time.monotonic() - began, [*panel.notes, *panel.unfetched(), *runs.lines()])
         if not follow and worker.stopping and done.lag:
             raise UnavailableError(
                 f"stopped before it had caught up, {done.lag:,} positions behind; the next run goes on from there"
@@ -55,13 +69,23 @@ def replay(config: Config, candidate: Model, *, follow: bool) -> Progress:
 
 @contextlib.contextmanager
 def _panel(config: Config, candidate: Model) -> Iterator[Panel]:
-    def hosted(model: Model) -> HostedModel:
-        return HostedModel(model, config.experiment, config.folder, config.replay.threads)
+    def hosted(model: Model, role: str) -> HostedModel:
+        started = HostedModel(
+            model,
+            config.experiment,
+            config.folder,
+            config.replay.threads,
+            warm_up=config.replay.warm_up,
+            output=config.log / "output" / f"{role}.txt",
+        )
+        for caution in started.cautions():
+            print(f"caution: {caution}", file=sys.stderr)
+        return started
 
-    with contextlib.closing(hosted(candidate)) as shadow, contextlib.ExitStack() as stack:
+    with contextlib.closing(hosted(candidate, "candidate")) as shadow, contextlib.ExitStack() as stack:
         primary = None
         if config.primary.model is not None:
-            primary = stack.enter_context(contextlib.closing(hosted(config.primary)))
+            primary = stack.enter_context(contextlib.closing(hosted(config.primary, "primary")))
         yield Panel(shadow, primary, config.replay.noise_frac, random.Random())
 
 

@@ -3,7 +3,8 @@
 The *noise sample* is drawn by a hash of the request id, so that a batch read again draws the same rows. Its
 four runs (primary, primary again, candidate, candidate again) are made in random order, one after the other,
 in the same worker. *Timed* requests are drawn at random among the others and run one at a time, both models
-in random order, on `threads` threads. Everything else is predicted in batches, with no latency claimed.
+in random order, on `threads` threads; the first of them only warm a fresh host up: they are logged without a
+latency, and counted. Everything else is predicted in batches, with no latency claimed.
 """
 
 from __future__ import annotations
@@ -22,8 +23,6 @@ from gnomon_replay.host import PAYLOAD
 from gnomon_replay.model import HostedModel
 from gnomon_replay.pairs import ANSWERS, OUTPUT
 
-WARM_UP = 5
-"""Untimed single requests to each model before the first timed one."""
 CHECKED_ROWS = 5
 """Requests that are tried first, from all over the first batch that has so many."""
 
@@ -65,7 +64,6 @@ class Panel:
     notes: list[str] = field(default_factory=list)  # what whoever ran it should be told
 
     def __post_init__(self) -> None:
-        self._warm = False
         self._checked = False
 
     def ask(
@@ -75,7 +73,7 @@ class Panel:
 
         Args:
             requests: the columns of `decode.requests_schema`.
-            timed: how many of them to run alone and time.
+            timed: how many of them to run alone and time; those that warm a fresh host up come on top.
             hurried: asked before each of these; once it is true, the rest is answered in batches.
 
         Returns:
@@ -97,6 +95,8 @@ class Panel:
         sides = [(columns["candidate"], candidate)]
         if primary is not None:
             sides.append((columns["primary"], primary))
+        if timed:
+            timed += max(model.cold() for model in self._models())
         plain = ~noise & ~self._time(self._draw(np.flatnonzero(~noise), timed), sides, hurried)
         columns["candidate"].put(plain, candidate.ask(plain))
         if primary is not None:
@@ -129,13 +129,15 @@ class Panel:
         rows = np.linspace(0, requests.num_rows - 1, CHECKED_ROWS, dtype=np.int64)
         sample = requests.take(pa.array(rows))
         known = _feature_names(requests)
-        for model in (self.candidate, self.primary):
-            if model is not None:
-                model.check(_Inquiry(model, sample).ask(np.ones(CHECKED_ROWS, bool)))
-                unused = [name for name in known if model.features and name not in model.features]
-                if unused:
-                    self.notes.append(f"model {model.version} does not use {', '.join(unused)}")
+        for model in self._models():
+            model.check(_Inquiry(model, sample).ask(np.ones(CHECKED_ROWS, bool)))
+            unused = [name for name in known if model.features and name not in model.features]
+            if unused:
+                self.notes.append(f"model {model.version} does not use {', '.join(unused)}")
         self._checked = True
+
+    def _models(self) -> list[HostedModel]:
+        return [model for model in (self.candidate, self.primary) if model is not None]
 
     def _draw(self, rows: npt.NDArray[np.int64], count: int) -> list[int]:
         return self.random.sample(rows.tolist(), min(count, len(rows)))
@@ -145,11 +147,6 @@ class Panel:
     ) -> Mask:
         """Runs requests one at a time, each through all sides in random order; returns which were run."""
         done = np.zeros(len(sides[0][0]), bool)
-        if rows and not self._warm:
-            for _, inquiry in sides:
-                for row in rows[:WARM_UP]:
-                    inquiry.time(row)
-            self._warm = True
         answers: list[list[pa.StructArray]] = [[] for _ in sides]
         order = list(range(len(sides)))
         for row in sorted(rows):

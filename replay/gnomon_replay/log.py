@@ -21,7 +21,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from gnomon_replay.columns import complete
 from gnomon_replay.errors import FencedError, LogError, ShapeMovedError
-from gnomon_replay.pairs import DEAD_LETTERS, LEDGER, PARTITION_BY, SCHEMA_VERSION, pairs_schema
+from gnomon_replay.pairs import DEAD_LETTERS, LEDGER, PARTITION_BY, RUNS, SCHEMA_VERSION, pairs_schema
 from gnomon_replay.shape import Shape
 
 CHECKPOINT_EVERY = 10
@@ -158,6 +158,14 @@ class PairLog:
         self._standing.update(batch.reached)
         if self._pairs is not None and self._pairs.version() // CHECKPOINT_EVERY != self._opened:
             self._pairs = None  # a checkpoint came: the next commit opens anew
+
+    def record_run(self, rows: pa.Table) -> None:
+        """Appends to `runs`.
+
+        Raises:
+            LogError: the log cannot be written.
+        """
+        self._append("runs", rows, RUNS)
 
     def reopen(self) -> None:
         """Opens the handle afresh and checks, on it, every position that reading stands at (step 2).

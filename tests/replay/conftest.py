@@ -26,7 +26,7 @@ from sklearn.linear_model import LogisticRegression
 
 # What the callables do is said by each request: `x`, and `do` for what goes wrong.
 MODELS = '''
-import os, re, signal, subprocess, sys, time
+import ctypes, os, re, signal, subprocess, sys, time
 from pathlib import Path
 import pandas as pd
 
@@ -70,7 +70,7 @@ def picky(frame):
     if "raise" in bidden: raise ValueError("no such carrier: \\udc00")
     if "exit" in bidden: sys.exit(3)
     if "_exit" in bidden: os._exit(4)
-    if "segv" in bidden: os.kill(os.getpid(), signal.SIGSEGV)
+    if "segv" in bidden: ctypes.string_at(0)
     if "hang" in bidden: time.sleep(1000)
     if "memory" in bidden: raise MemoryError
     if "once" in bidden and not Path("crashed").exists():
