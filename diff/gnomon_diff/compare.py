@@ -173,7 +173,7 @@ _FIRST_OF_EACH = (
 
 
 def _window(rows: Sequence[Mapping[str, Any]], pending: Pending | None, now: datetime.datetime) -> Window:
-    newest = {row["partition"]: row["newest"] for row in rows if row["newest"] is not None}
+    newest = {row["place"]: row["newest"] for row in rows if row["newest"] is not None}
     first = min((row["oldest"] for row in rows if row["oldest"] is not None), default=None)
     reached = read_upto(newest, pending)
     # No day is over before its end, whatever a clock says.

@@ -15,7 +15,7 @@ from gnomon_diff.comparison import Comparison, Verdict
 from gnomon_diff.decision import Decision
 from gnomon_diff.labels import LoadedLabels
 from gnomon_diff.reading import Log, open_log
-from gnomon_replay.log import PairLog
+from gnomon_replay.log import PairLog, app_id
 from gnomon_replay.model import locate
 from gnomon_replay.pending import Pending, count_pending
 from gnomon_replay.settings import Model
@@ -78,8 +78,13 @@ def _pending(config: Config, log: Log, digest: str) -> Pending | None:
         print(f"note: what is pending in the traffic is not known: {exc}", file=sys.stderr)
         return None
     with contextlib.closing(source):
-        written = PairLog(config.log, source.stream.name, digest)
-        return count_pending(source, lambda parts: written.positions(parts, version=log.pairs.version))
+        written = PairLog(config.log)
+
+        def positions(places: list[str]) -> dict[str, int | None]:
+            found = written.positions([app_id(place, digest) for place in places], version=log.pairs.version)
+            return {place: found[app_id(place, digest)] for place in places}
+
+        return count_pending(source, positions)
 
 
 def write_report(config: Config, judged: Judged, *, examples: bool) -> Path:

@@ -28,12 +28,12 @@ class Pending:
     Attributes:
         records: how many.
         seqs: their numbers, by capturing process; of those that are numbered.
-        partitions: those that have something pending.
+        places: those that have something pending.
     """
 
     records: int
     seqs: Mapping[str, Sequence[int]]
-    partitions: frozenset[str]
+    places: frozenset[str]
 
 
 def count_pending(source: Source, positions: Callable[[list[str]], Mapping[str, int | None]]) -> Pending:
@@ -41,7 +41,7 @@ def count_pending(source: Source, positions: Callable[[list[str]], Mapping[str, 
 
     Args:
         source: opened without a group; it is read, so it must not be used for anything else.
-        positions: where the log stands, by partition.
+        positions: where the log stands, by place.
 
     Raises:
         TrafficError: it cannot be read.
@@ -59,19 +59,22 @@ def count_pending(source: Source, positions: Callable[[list[str]], Mapping[str, 
             if not frames:
                 break  # offsets have gaps: what is left holds no message
             for frame in frames:
-                if frame.partition in at:  # others came after we looked at the ends
-                    at[frame.partition] = frame.next_position
+                if frame.place in at:  # others came after we looked at the ends
+                    at[frame.place] = frame.next_position
                     records += _numbers(frame, seqs)
     return Pending(records, seqs, open_parts)
 
 
 class _Nobody:
-    """A keeper for reading outside a group, where partitions stay whose they are."""
+    """A keeper for reading outside a group, where places stay whose they are."""
 
-    def given(self, partitions: list[str]) -> None:
+    def given(self, places: list[str]) -> None:
         pass
 
-    def taken(self, partitions: list[str]) -> None:
+    def taken(self, places: list[str]) -> None:
+        pass
+
+    def lost(self, places: list[str]) -> None:
         pass
 
 

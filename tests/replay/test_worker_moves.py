@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import datetime
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,15 @@ class Scripted(Source):
         self.before_read: list[Callable[[], None]] = []
         self.after_read: list[Callable[[], None]] = []
         self.acknowledged: dict[str, int] = {}
+        self.times: dict[datetime.datetime, dict[str, int]] = {}
 
     @property
     def stream(self) -> Stream:
         return Stream("kafka:c:t", "t")
+
+    @property
+    def name(self) -> str:
+        return "kafka://b:9092/t"
 
     def start(self, keeper: Keeper) -> None:
         self.keeper = keeper
@@ -52,12 +58,12 @@ class Scripted(Source):
         assert self.keeper is not None
         self.owned.update(partitions)
         self._position.update(dict.fromkeys(partitions, 6))
-        self.keeper.given(list(partitions))
+        self.keeper.given([self.stream.place(part) for part in partitions])
 
     def take(self, *partitions: str) -> None:
         assert self.keeper is not None
         self.owned.difference_update(partitions)
-        self.keeper.taken(list(partitions))
+        self.keeper.taken([self.stream.place(part) for part in partitions])
 
     def read(self, timeout_s: float) -> list[Frame]:
         if self.before_read:
@@ -73,13 +79,17 @@ class Scripted(Source):
         return frames
 
     def rewind(self, positions: Mapping[str, int | None]) -> None:
-        self._position.update({part: at or 0 for part, at in positions.items() if part in self.owned})
+        at = {place.rpartition("/")[2]: position or 0 for place, position in positions.items()}
+        self._position.update({part: position for part, position in at.items() if part in self.owned})
 
     def ends(self) -> dict[str, int]:
-        return {part: messages[-1].next_position for part, messages in self._messages.items()}
+        return {messages[0].place: messages[-1].next_position for messages in self._messages.values()}
 
     def starts(self) -> dict[str, int]:
-        return dict.fromkeys(self._messages, 0)
+        return {self.stream.place(part): 0 for part in self._messages}
+
+    def at_time(self, moment: datetime.datetime) -> dict[str, int]:
+        return self.times[moment]
 
     def acknowledge(self, positions: Mapping[str, int]) -> None:
         self.acknowledged.update(positions)
