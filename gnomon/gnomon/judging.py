@@ -20,6 +20,7 @@ from gnomon_replay.model import locate
 from gnomon_replay.pending import Pending, count_pending
 from gnomon_replay.settings import Model
 from gnomon_replay.sources import open_source
+from gnomon_replay.standing import BEGAN
 from gnomon_reports.decisions import read_decisions, record_decision
 
 from gnomon import __version__
@@ -80,11 +81,12 @@ def _pending(config: Config, log: Log, digest: str) -> Pending | None:
     with contextlib.closing(source):
         written = PairLog(config.log)
 
-        def positions(places: list[str]) -> dict[str, int | None]:
-            found = written.positions([app_id(place, digest) for place in places], version=log.pairs.version)
-            return {place: found[app_id(place, digest)] for place in places}
+        def kept(places: list[str], mark: str = "") -> dict[str, int | None]:
+            ids = {place: app_id(place, digest) + mark for place in places}
+            found = written.positions(ids.values(), version=log.pairs.version)
+            return {place: found[name] for place, name in ids.items()}
 
-        return count_pending(source, positions)
+        return count_pending(source, kept, lambda places: kept(places, BEGAN))
 
 
 def write_report(config: Config, judged: Judged, *, examples: bool) -> Path:

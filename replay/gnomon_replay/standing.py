@@ -6,7 +6,7 @@ offered to those that have not come so far yet: to each exactly once, however th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -118,25 +118,29 @@ class Standing:
         self, reached: Mapping[str, int]
     ) -> tuple[dict[str, int | None], dict[str, int], dict[str, int]]:
         """What a commit up to these positions writes: where each id stood, where it stands then, and the marks
-        of places in which a candidate begins behind the start."""
+        of places in which a candidate begins behind the start. These are all set in its first commit, also where
+        nothing was read yet: what stands before a window is not read later either."""
         began: dict[str, int | None] = {}
         moved: dict[str, int] = {}
         marks: dict[str, int] = {}
-        for place, position in reached.items():
-            for digest, at in self._at[place].items():
-                if position > self._stands(place, digest):
-                    name = app_id(place, digest)
-                    began[name], moved[name] = at, position
-                    if at is None and self._begins[place]:
-                        marks[name + BEGAN] = self._begins[place]
+        for place, digest, at, target in self._targets(reached):
+            name = app_id(place, digest)
+            began[name], moved[name] = at, target
+            if at is None and self._begins[place]:
+                marks[name + BEGAN] = self._begins[place]
         return began, moved, marks
 
     def reach(self, reached: Mapping[str, int]) -> None:
         """The log stands there now."""
-        for place, position in reached.items():
-            for digest in self._at[place]:
-                if position > self._stands(place, digest):
-                    self._at[place][digest] = position
+        for place, digest, _, target in list(self._targets(reached)):
+            self._at[place][digest] = target
+
+    def _targets(self, reached: Mapping[str, int]) -> Iterator[tuple[str, str, int | None, int]]:
+        for place, stands in self._at.items():
+            for digest, at in stands.items():
+                target = max(reached.get(place, 0), self._stands(place, digest))
+                if target > (at or 0):
+                    yield place, digest, at, target
 
     def _stands(self, place: str, digest: str) -> int:
         at = self._at[place][digest]
