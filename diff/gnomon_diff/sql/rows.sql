@@ -9,7 +9,7 @@ WITH busy AS (
 )
 
 SELECT
-    source_name || '/' || source_partition AS place,
+    source_name || '/' || source_partition AS "place",
     count(*) AS rows,
     count(*) FILTER (duplicate) AS flagged,
     count(*) FILTER (origin_seq IS NULL) AS unnumbered,
@@ -17,5 +17,5 @@ SELECT
     max(ts) FILTER (busy.day IS NOT NULL) AS newest
 FROM all_pairs LEFT JOIN busy USING (day)
 WHERE candidate_digest = {candidate}
-GROUP BY place
-ORDER BY place
+GROUP BY source_name, source_partition
+ORDER BY source_name, source_partition
