@@ -47,6 +47,9 @@ def primary(frame):
 
 def candidate(frame):
     return pd.DataFrame({"label": (frame["x"] % 3 == 0).astype(int), "score": (frame["x"] % 3 == 0) * 1.0})
+
+def second(frame):
+    return pd.DataFrame({"label": (frame["x"] % 5 == 0).astype(int), "score": (frame["x"] % 5 == 0) * 1.0})
 """
 
 
@@ -107,7 +110,9 @@ def worker(config: Path, *how: str) -> subprocess.Popen[str]:
 
 def pairs(config: Path) -> list[dict]:
     table = DeltaTable(str(config.parent / "shadow" / "kill" / "pairs"))
-    return table.to_pyarrow_table(columns=["request_id", "candidate", "duplicate", "source"]).to_pylist()
+    return table.to_pyarrow_table(
+        columns=["request_id", "candidate", "candidate_digest", "duplicate", "source"]
+    ).to_pylist()
 
 
 def committed(config: Path) -> int:
@@ -194,6 +199,72 @@ def test_a_worker_that_sleeps_past_its_session_wakes_to_find_itself_fenced_or_re
     zombie.wait(60)
     zombie.communicate()
     assert_one_pair_each(config, range(10_000))
+
+
+TWO = """
+[[candidate]]
+version = "3"
+model = "models:second"
+"""
+
+
+@pytest.mark.timeout(280)
+def test_a_candidate_that_is_added_while_the_other_is_ahead_is_killed_and_catches_up(experiment):
+    config, topic, bootstrap = experiment
+    produce(bootstrap, topic, range(6000))
+    first = worker(config, "--until-caught-up")
+    assert first.wait(120) == 0, first.communicate()[1]
+    first.communicate()
+    with config.open("a") as file:
+        file.write(TWO)
+    produce(bootstrap, topic, range(6000, 9000))
+    ahead = worker(config, "--until-caught-up", "--candidate", "2")
+    assert ahead.wait(120) == 0, ahead.communicate()[1]
+    ahead.communicate()
+    produce(bootstrap, topic, range(9000, 12_000))
+    chance = random.Random(7)
+    for _ in range(2):
+        both = worker(config, "--follow")
+        before = committed(config)
+        wait_for(lambda before=before: committed(config) > before + 1, both)
+        time.sleep(chance.uniform(0, 0.4))
+        assert both.poll() is None, both.communicate()[1]
+        os.killpg(both.pid, signal.SIGKILL)
+        both.communicate()
+    done = worker(config, "--until-caught-up", "--json")
+    _, err = done.communicate(timeout=150)
+    assert done.returncode == 0, err
+    rows = pairs(config)
+    by_digest = collections.defaultdict(collections.Counter)
+    for row in rows:
+        by_digest[row["candidate_digest"]][row["request_id"]] += 1
+        divisor = {"2": 3, "3": 5}[row["candidate"]["version"]]
+        assert row["candidate"]["label"] == str(int(int(row["request_id"][1:]) % divisor == 0))
+    counts = sorted(len(counter) for counter in by_digest.values())
+    assert counts == [12_000, 12_000]
+    assert all(set(counter.values()) == {1} for counter in by_digest.values())
+
+
+@pytest.mark.timeout(280)
+def test_a_broker_that_is_restarted_in_the_middle_of_a_run_costs_nothing(tmp_path, own_broker):
+    topic = "restarted"
+    own_broker.create_topic(topic, 3)
+    tmp_path.joinpath("models.py").write_text(MODELS)
+    config = tmp_path / "gnomon.toml"
+    config.write_text(CONFIG.format(traffic=f"kafka://{own_broker.bootstrap}/{topic}"))
+    produce(own_broker.bootstrap, topic, range(6000))
+    process = worker(config, "--follow")
+    wait_for(lambda: committed(config) > 2, process)
+    own_broker.kill()
+    time.sleep(3)
+    assert process.poll() is None, process.communicate()[1]
+    own_broker.start()
+    produce(own_broker.bootstrap, topic, range(6000, 9000))
+    wait_for(lambda: len(pairs(config)) >= 9000, process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0, process.communicate()[1]
+    process.communicate()
+    assert_one_pair_each(config, range(9000))
 
 
 def wait_for(condition, process: subprocess.Popen[str], seconds: float = 120) -> None:
