@@ -95,8 +95,13 @@ def _process(row: Mapping[str, Any], *, reached: bool, windowed: bool) -> Proces
     if has_ledger:
         mirrored = row["mirrored"] + (row["after_ledger"] or 0)
         missing = row["upto_seq"] + 1 - (row["upto_ledger"] or 0)
-    else:
+    elif not windowed:
         mirrored = last - first + 1
+        missing = mirrored - placed
+    elif row["begin_seq"] is None:
+        mirrored, missing = placed, 0
+    else:  # what other candidates found before the window has a place, and leaves no gap
+        mirrored = last - row["begin_seq"] + 1 + row["before_begin"]
         missing = mirrored - placed
     outside = row["edge"] or 0
     if windowed and has_ledger:
@@ -105,7 +110,7 @@ def _process(row: Mapping[str, Any], *, reached: bool, windowed: bool) -> Proces
         if begin is None:
             head = sent - (row["upto_ledger"] or 0)
         else:
-            head = max(0, min(begin, sent) - (row["before_begin"] or 0))
+            head = max(0, min(begin, sent) - row["before_begin"])
         outside += head
         missing -= head
     return Process(

@@ -216,7 +216,7 @@ def test_several_topics_and_an_expression_read_the_same_lines_under_the_same_nam
 
 
 def test_an_expression_that_no_topic_fits_is_said(bootstrap: str) -> None:
-    with pytest.raises(TrafficError, match="no topic's whole name fits 'nothing-like-.*'"):
+    with pytest.raises(TrafficError, match=r"no topic's whole name fits 'nothing-like-.*'"):
         KafkaSource(f"kafka://{bootstrap}/re:nothing-like-.*", "g")
 
 

@@ -28,7 +28,7 @@ last_ledger AS (
 inside AS (
     SELECT process, min(seq) AS begin_seq
     FROM placed
-    WHERE place IN (1, 4, 5)
+    WHERE place IN (1, 4)
     GROUP BY process
 ),
 
@@ -48,6 +48,7 @@ counted AS (
         max(seq) AS last_seq,
         any_value(begin_seq) AS begin_seq
     FROM placed LEFT JOIN last_ledger USING (process) LEFT JOIN inside USING (process)
+    WHERE place <> 5 OR begin_seq IS NULL OR seq >= begin_seq  -- all before the first inside is outside anyway
     GROUP BY process
 )
 
