@@ -9,6 +9,7 @@ import collections
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -97,8 +98,21 @@ def frame(numbers: range) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
+STARTED: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind():
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
 def worker(config: Path, *how: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "gnomon.cli", "replay", "--config", str(config), *how],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -106,6 +120,14 @@ def worker(config: Path, *how: str) -> subprocess.Popen[str]:
         start_new_session=True,
         env=os.environ | {"GNOMON_DEBUG": "1"},
     )
+    STARTED.append(process)
+    return process
+
+
+def listens_to_sigterm(process: subprocess.Popen[str]) -> bool:
+    """Whether it runs its worker: from then on SIGTERM commits and ends it."""
+    caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
+    return caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def pairs(config: Path) -> list[dict]:
@@ -166,7 +188,8 @@ def test_a_second_worker_that_joins_and_leaves_doubles_and_loses_nothing(experim
     wait_for(lambda: committed(config) > 1, first)
     second = worker(config, "--follow")
     produce(bootstrap, topic, range(6000, 12_000))
-    time.sleep(6)
+    wait_for(lambda: listens_to_sigterm(second), second)
+    time.sleep(6)  # it joins the group
     second.send_signal(signal.SIGTERM)
     assert second.wait(60) == 0, second.communicate()[1]
     produce(bootstrap, topic, range(12_000, 15_000))
