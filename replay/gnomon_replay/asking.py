@@ -23,15 +23,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gnomon_replay.errors import ModelError
+from gnomon_replay.inquiry import Column, Inquiry, Mask, feature_names
 from gnomon_replay.model import HostedModel
-from gnomon_replay.pairs import ANSWERS, OUTPUT
+from gnomon_replay.pairs import ANSWERS
 
 WARM_UP = 5
 """Untimed single requests to each model before the first timed one."""
 CHECKED_ROWS = 5
 """Requests that are tried first, from all over the first batch that has so many."""
-
-Mask = npt.NDArray[np.bool_]
 
 
 def in_noise_sample(request_ids: Sequence[str], frac: float) -> Mask:
@@ -115,21 +114,21 @@ class Panel:
     ) -> Answers:
         count = requests.num_rows
         if not count:
-            nothing = {name: _Column(0).array() for name in ANSWERS[1:]}
+            nothing = {name: Column(0).array() for name in ANSWERS[1:]}
             return {model.digest: nothing for model in self.candidates}
         everything = np.ones(count, bool)
         candidates = [
             _Side(
                 self._inquiry(model, requests),
-                _Column(count),
-                _Column(count),
+                Column(count),
+                Column(count),
                 everything if wanted is None else wanted[model.digest],
             )
             for model in self.candidates
         ]
         primary = None
         if self.primary is not None:
-            primary = _Side(_Inquiry(self.primary, requests), _Column(count), _Column(count), everything)
+            primary = _Side(Inquiry(self.primary, requests), Column(count), Column(count), everything)
         self._check(requests)
         noise = np.zeros(count, bool)
         if primary is not None:
@@ -147,7 +146,7 @@ class Panel:
             self.random.shuffle(runs)
             for inquiry, column, rows in runs:
                 self._put(column, inquiry, noise & rows)
-        shared = (_Column(count), _Column(count)) if primary is None else (primary.first, primary.again)
+        shared = (Column(count), Column(count)) if primary is None else (primary.first, primary.again)
         both = {"primary": shared[0].array(), "primary_again": shared[1].array()}
         return {
             side.inquiry.model.digest: {
@@ -158,15 +157,15 @@ class Panel:
             for side in candidates
         }
 
-    def _put(self, column: _Column, inquiry: _Inquiry, rows: Mask) -> None:
+    def _put(self, column: Column, inquiry: Inquiry, rows: Mask) -> None:
         try:
             column.put(rows, inquiry.ask(rows))
         except ModelError as exc:  # its host cannot be started any more
             self._give_up(inquiry.model, exc)
 
-    def _inquiry(self, model: HostedModel, requests: pa.Table) -> _Inquiry:
+    def _inquiry(self, model: HostedModel, requests: pa.Table) -> Inquiry:
         try:
-            return _Inquiry(model, requests)
+            return Inquiry(model, requests)
         except ModelError as exc:
             self._give_up(model, exc)
 
@@ -184,12 +183,12 @@ class Panel:
             return
         rows = np.linspace(0, requests.num_rows - 1, CHECKED_ROWS, dtype=np.int64)
         sample = requests.take(pa.array(rows))
-        known = _feature_names(requests)
+        known = feature_names(requests)
         notes = []
         for model in (*self.candidates, self.primary):
             if model is not None:
                 try:
-                    model.check(_Inquiry(model, sample).ask(np.ones(CHECKED_ROWS, bool)))
+                    model.check(Inquiry(model, sample).ask(np.ones(CHECKED_ROWS, bool)))
                 except ModelError as exc:
                     self._give_up(model, exc)
                 unused = [name for name in known if model.features and name not in model.features]
@@ -224,7 +223,7 @@ class Panel:
                 side.first.put(done & side.wanted, pa.concat_arrays(parts))
         return done
 
-    def _alone(self, inquiry: _Inquiry, row: int) -> pa.StructArray:
+    def _alone(self, inquiry: Inquiry, row: int) -> pa.StructArray:
         try:
             return inquiry.time(row)
         except ModelError as exc:
@@ -235,77 +234,11 @@ class _GivenUpError(Exception):
     """A candidate was given up while the others were asked."""
 
 
-class _Inquiry:
-    """One model, and what it is given of a batch: a request's features, or its payload if it has none."""
-
-    def __init__(self, model: HostedModel, requests: pa.Table) -> None:
-        known = _feature_names(requests)
-        column = requests.column("features").combine_chunks()
-        self.model = model
-        self._has_features: Mask = pc.is_valid(column).to_numpy(zero_copy_only=False)
-        names = model.needs(known) if self._has_features.any() else []
-        if not names:  # a table without columns would have no rows either
-            self._has_features = np.zeros(len(column), bool)
-        self._features = pa.table({name: column.field(name) for name in names})
-        self._payloads = pa.table({"payload": pc.fill_null(requests.column("payload"), "{}")})
-
-    def ask(self, mask: Mask) -> pa.StructArray:
-        """Answers to the requests of `mask`, in their order."""
-        answers = _Column(len(mask))
-        for given, chosen in (
-            (self._features, mask & self._has_features),
-            (self._payloads, mask & ~self._has_features),
-        ):
-            if chosen.any():
-                answers.put(chosen, self.model.answer(given.filter(pa.array(chosen))))
-        return answers.filled()
-
-    def time(self, row: int) -> pa.StructArray:
-        """The answer to one request, run alone."""
-        given = self._features if self._has_features[row] else self._payloads
-        return self.model.time(given.slice(row, 1))
-
-
-class _Column:
-    """An answer column that is filled in parts, each for the rows of a mask."""
-
-    def __init__(self, count: int) -> None:
-        self._at = np.full(count, -1, np.int64)
-        self._parts: list[pa.StructArray] = []
-        self._filled = 0
-
-    def __len__(self) -> int:
-        return len(self._at)
-
-    def put(self, mask: Mask, answers: pa.StructArray) -> None:
-        """Fills the rows of a mask, in their order."""
-        self._at[mask] = np.arange(self._filled, self._filled + len(answers))
-        self._parts.append(answers)
-        self._filled += len(answers)
-
-    def array(self) -> pa.StructArray:
-        """All rows; null where nothing was put."""
-        if not self._filled:
-            return pa.nulls(len(self._at), OUTPUT)
-        return pa.concat_arrays(self._parts).take(pa.array(self._at, mask=self._at < 0))
-
-    def filled(self) -> pa.StructArray:
-        """The rows that were filled, in their order."""
-        if len(self._parts) == 1:
-            return self._parts[0]
-        parts = self._parts or [pa.array([], OUTPUT)]
-        return pa.concat_arrays(parts).take(pa.array(self._at[self._at >= 0]))
-
-
 @dataclass
 class _Side:
     """One model's part in a batch: what it is given, its first and second answers, and which rows it is asked."""
 
-    inquiry: _Inquiry
-    first: _Column
-    again: _Column
+    inquiry: Inquiry
+    first: Column
+    again: Column
     wanted: Mask
-
-
-def _feature_names(requests: pa.Table) -> list[str]:
-    return [field.name for field in requests.schema.field("features").type]

@@ -53,9 +53,9 @@ def cut(
             mine = np.flatnonzero(codes == code)
             taken, beyond = mine[mine < room], mine[mine >= room]
             if len(taken):
-                beyond = beyond[offsets[beyond] > offsets[taken[-1]]]  # the rest of the message stays
+                beyond = beyond[offsets[beyond] > offsets[taken].max()]  # the rest of the message stays
             if len(beyond):
-                stops[place] = min(stops[place], int(offsets[beyond[0]]))
+                stops[place] = min(stops[place], int(offsets[beyond].min()))
         for place in stops.keys() - set(names):
             stops[place] = began[place]  # nothing of it but ledgers and the like: it can wait
     bounds = np.array([stops[place] for place in names], np.int64)

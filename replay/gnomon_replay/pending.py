@@ -128,7 +128,9 @@ def _numbers(frame: Frame, seqs: dict[str, list[int]], end: int) -> int:
 
 
 def _numbers_of_rows(frame: Frame, seqs: dict[str, list[int]], count: int | None) -> int:
-    origins = [each for run in read_frames([frame], lambda frame, why: None) for each in run.origins()][:count]
+    origins = [each for run in read_frames([frame], lambda frame, why: None) for each in run.origins()][
+        :count
+    ]
     _add(origins, seqs)
     return len(origins)
 

@@ -36,6 +36,11 @@ class Standing:
         self._next: dict[str, int] = {}
 
     @property
+    def digests(self) -> list[str]:
+        """Of the candidates that are run."""
+        return list(self._digests)
+
+    @property
     def places(self) -> list[str]:
         """Those that are read."""
         return list(self._at)

@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from gnomon_capture.errors import GnomonError
 
 from gnomon_replay.asking import Answers, Panel
 from gnomon_replay.assembling import rows_of
 from gnomon_replay.cutting import cut, offsets_of
 from gnomon_replay.decode import Decoder
+from gnomon_replay.distance import Distance, span
 from gnomon_replay.duplicates import Duplicates, places_of
 from gnomon_replay.ending import CAUGHT_UP, LIMIT, STOPPED, Budget
 from gnomon_replay.errors import OvertakenError
-from gnomon_replay.log import Batch, PairLog, app_id
+from gnomon_replay.log import Batch, PairLog
 from gnomon_replay.progress import Progress as Progress  # handed on
 from gnomon_replay.quota import TimingQuota
 from gnomon_replay.settings import ReplaySettings
@@ -74,6 +74,7 @@ class Worker:
             settings.dedupe_ids,
         )
         self._bounds = Bounds(window, source)
+        self._distance = Distance(source, log, self._standing, self._bounds)
         self._limit = window.limit
         self._stop = threading.Event()
         self._lock = threading.Lock()  # over the next three, which the source's thread changes
@@ -104,7 +105,7 @@ class Worker:
         self._until_caught_up = until_caught_up
         budget = Budget(self._settings.stop)
         self._source.start(self)
-        self._progress.todo = self._progress.lag = self._lag_of_log()
+        self._progress.todo = self._progress.lag = self._distance.of_log()
         self._on_progress(self._progress)
         overtaken = 0
         while True:
@@ -212,13 +213,9 @@ class Worker:
         # A run that catches up fills its commits by itself, unless the models are slow.
         patience_s = self._settings.commit_s * (CATCHING_UP if self._until_caught_up else 1)
         old = time.monotonic() - waiting.since >= patience_s
-        rows = (
-            self._settings.commit_rows
-            if self._room() is None
-            else min(self._settings.commit_rows, self._room() or 1)
-        )
-        full = waiting.lines >= rows or waiting.size_bytes >= COMMIT_BYTES
-        return full or old
+        room = self._room()
+        rows = self._settings.commit_rows if room is None else max(1, min(self._settings.commit_rows, room))
+        return old or waiting.lines >= rows or waiting.size_bytes >= COMMIT_BYTES
 
     def _room(self) -> int | None:
         """How many requests may still be read; None for any number."""
@@ -241,8 +238,7 @@ class Worker:
             wanted = {digest: mask[anyone] for digest, mask in wanted.items()}
         duplicate = self._duplicates.mark(requests)
         timed = 0 if flush else self._to_time(frames, requests, last)
-        hurried = (lambda: True) if flush else self._stop.is_set
-        answers = self._panel.ask(requests, timed, hurried, wanted)
+        answers = self._panel.ask(requests, timed, self._stop.is_set, wanted)
         self._drop_failed(answers)
         pairs = self._pairs(requests, duplicate, answers, wanted)
         with self._lock:
@@ -251,12 +247,18 @@ class Worker:
             self._waiting.add(frame for frame in frames if frame.place not in moved)
             return
         began, moves, marks = self._standing.moves(reached)
+        if not moves:
+            return  # what only a candidate wanted that was given up
         self._log.commit(Batch(pairs, decoded.dead_letters, decoded.ledgers, began, moves, marks))
         self._standing.reach(reached)
         self._duplicates.remember()
         if not flush:
             self._source.acknowledge(reached)
-        self._count(pairs, requests.num_rows, decoded.dead_letters.num_rows, frames, look=not flush)
+        versions = {model.digest: model.version for model in self._panel.candidates}
+        self._progress.add(pairs, versions, requests.num_rows, decoded.dead_letters.num_rows, span(frames))
+        if not flush:
+            self._progress.lag = self._distance.of_run()
+            self._on_progress(self._progress)
 
     def _drop_failed(self, answers: Answers) -> None:
         """Goes on without the candidates that the panel gave up."""
@@ -281,7 +283,7 @@ class Worker:
         )
 
     def _to_time(self, frames: list[Frame], requests: pa.Table, last: bool) -> int:
-        share = min(1.0, _span(frames) / max(1, self._progress.todo)) if requests.num_rows else 0.0
+        share = min(1.0, span(frames) / max(1, self._progress.todo)) if requests.num_rows else 0.0
         ends = self._until_caught_up and not self._stop.is_set()
         return self._quota.due(self._progress.timed, share=share, last=last, ends=ends)
 
@@ -295,61 +297,4 @@ class Worker:
             return LIMIT
         if spent := budget.spent(self._progress):
             return spent
-        return CAUGHT_UP if self._until_caught_up and not frames and self._caught_up() else ""
-
-    def _caught_up(self) -> bool:
-        """Whether everything that now stands in our places has been read."""
-        if not self._standing.places:  # nothing is ours yet, or any more: others may have done it all
-            return self._lag_of_log() == 0
-        ends = self._bounds.clip(self._source.ends())
-        return (
-            self._lag({place: self._standing.next_position(place, end) for place, end in ends.items()}, ends)
-            == 0
-        )
-
-    def _lag_of_log(self) -> int:
-        ends = self._source.ends()
-        self._bounds.look(ends)
-        found = self._log.positions(app_id(place, digest) for place in ends for digest in self._digests)
-        read = {
-            place: min(
-                self._bounds.begins.get(place, 0) if at is None else at
-                for at in (found[app_id(place, digest)] for digest in self._digests)
-            )
-            for place in ends
-        }
-        return self._lag(read, self._bounds.clip(ends))
-
-    def _lag(self, read: Mapping[str, int], ends: Mapping[str, int]) -> int:
-        """How many positions lie between these and the traffic's end."""
-        starts = self._source.starts()
-        return sum(max(0, end - max(read.get(place, 0), starts.get(place, 0))) for place, end in ends.items())
-
-    def _count(
-        self, pairs: pa.Table, requests: int, dead_letters: int, frames: list[Frame], *, look: bool
-    ) -> None:
-        candidate = pairs.column("candidate").combine_chunks()
-        progress = self._progress
-        progress.pairs += pairs.num_rows
-        progress.requests += requests
-        progress.errors += len(candidate) - candidate.field("error").null_count
-        progress.duplicates += pc.sum(pairs.column("duplicate")).as_py() or 0
-        progress.dead_letters += dead_letters
-        progress.commits += 1
-        progress.done += _span(frames)
-        timed = pc.is_valid(candidate.field("latency_us"))
-        most = 0
-        for model in self._panel.candidates:
-            mine = pc.equal(pairs.column("candidate_digest"), model.digest).combine_chunks()
-            rows = pc.sum(mine).as_py() or 0
-            progress.by_candidate[model.version] = progress.by_candidate.get(model.version, 0) + rows
-            most = max(most, pc.sum(pc.and_(mine, timed)).as_py() or 0)
-        progress.timed += most
-        if look:
-            progress.lag = self._lag(self._standing.behind(), self._bounds.clip(self._source.ends()))
-            self._on_progress(progress)
-
-
-def _span(frames: list[Frame]) -> int:
-    """How many positions these frames take up."""
-    return sum(frame.next_position - frame.offset for frame in frames)
+        return CAUGHT_UP if self._until_caught_up and not frames and self._distance.caught_up() else ""
