@@ -244,12 +244,12 @@ def test_a_candidate_that_is_added_while_the_other_is_ahead_is_killed_and_catche
     ahead = worker(config, "--until-caught-up", "--candidate", "2")
     assert ahead.wait(120) == 0, ahead.communicate()[1]
     ahead.communicate()
-    produce(bootstrap, topic, range(9000, 12_000))
     chance = random.Random(7)
-    for _ in range(2):
-        both = worker(config, "--follow")
+    for begin in (9000, 10_500):
+        produce(bootstrap, topic, range(begin, begin + 1500))
         before = committed(config)
-        wait_for(lambda before=before: committed(config) > before + 1, both)
+        both = worker(config, "--follow")
+        wait_for(lambda before=before: committed(config) > before, both)
         time.sleep(chance.uniform(0, 0.4))
         assert both.poll() is None, both.communicate()[1]
         os.killpg(both.pid, signal.SIGKILL)
@@ -277,7 +277,7 @@ def test_a_broker_that_is_restarted_in_the_middle_of_a_run_costs_nothing(tmp_pat
     config.write_text(CONFIG.format(traffic=f"kafka://{own_broker.bootstrap}/{topic}"))
     produce(own_broker.bootstrap, topic, range(6000))
     process = worker(config, "--follow")
-    wait_for(lambda: committed(config) > 2, process)
+    wait_for(lambda: committed(config) > 0, process)
     own_broker.kill()
     time.sleep(3)
     assert process.poll() is None, process.communicate()[1]
