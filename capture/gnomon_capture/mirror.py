@@ -11,15 +11,19 @@ import socket
 import time
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
 from gnomon_capture.address import parse_address
+from gnomon_capture.configfile import read_capture
 from gnomon_capture.errors import UsageError
 from gnomon_capture.handoff import Dropped, Handoff
+from gnomon_capture.metrics import register
 from gnomon_capture.record import PROCESS_PATTERN, Served
+from gnomon_capture.screen import Screen
 from gnomon_capture.sender import Sender
 from gnomon_capture.settings import CaptureSettings, from_mapping
 from gnomon_capture.transport import make_transport
@@ -67,6 +71,7 @@ class Mirror:
     Args:
         to: `kafka://host:9092/topic` (more hosts after commas) or `spool:folder`.
         service: what the records name as theirs.
+        settings: a `CaptureSettings`, or a mapping of the same form as the table `[capture]`.
         process: this capturing process's name in the accounts, of letters, digits, `.`, `_` and `-`; no two may
             share one, ever. By default host, process id and start.
         kafka: further settings of kafka-python's producer, such as `security_protocol`.
@@ -83,27 +88,58 @@ class Mirror:
         to: str,
         *,
         service: str | None = None,
-        settings: CaptureSettings = _DEFAULTS,
+        settings: CaptureSettings | Mapping[str, Any] = _DEFAULTS,
         process: str | None = None,
         kafka: Mapping[str, Any] | None = None,
         require: bool = False,
     ) -> None:
-        settings = from_mapping(CaptureSettings, msgspec.structs.asdict(settings), "capture")
+        table = settings if isinstance(settings, Mapping) else msgspec.to_builtins(settings)
+        settings = from_mapping(CaptureSettings, table, "capture")
         process = _process_name() if process is None else process
         if not re.match(PROCESS_PATTERN, process):
             raise UsageError(f"{process!r} cannot name a process; use letters, digits, `.`, `_` and `-`")
         self.process = process
+        self.service = service
         self._told = False
         self._close_timeout_s = settings.close_timeout_s
         self._handoff = Handoff(settings.buffer_records)
         self._waiting = self._handoff.waiting
         self._name = str(parse_address(to))
         transport = make_transport(to, process, settings, kafka)
-        self._sender = Sender(self._handoff, transport, self._name, process, service, settings)
+        screen = Screen(settings, service)
+        self._sender = Sender(self._handoff, transport, self._name, process, service, settings, screen)
         if require:
             self._sender.delivery.open()
         self._sender.start()
         atexit.register(self.close)
+
+    @classmethod
+    def from_config(
+        cls,
+        path: str | os.PathLike[str] = "gnomon.toml",
+        *,
+        service: str | None = None,
+        process: str | None = None,
+        kafka: Mapping[str, Any] | None = None,
+        require: bool = False,
+    ) -> Self:
+        """A mirror as a configuration file has it: `[traffic] from` and `[capture]`; the rest is not read.
+
+        Paths in the file are relative to it. The base install is enough.
+
+        Args:
+            service: by default the experiment's name.
+            process, kafka, require: as for `Mirror`.
+
+        Raises:
+            UsageError: no such file, or a line of it is wrong.
+            TrafficError: as for `Mirror`.
+        """
+        read = read_capture(Path(path))
+        service = read.service if service is None else service
+        return cls(
+            read.to, service=service, settings=read.settings, process=process, kafka=kafka, require=require
+        )
 
     def record(
         self,
@@ -144,11 +180,23 @@ class Mirror:
                     key,
                     None if attributes is None else {**attributes},
                     request_id,
+                    1.0,
                 )
             )
         except Exception as exc:  # noqa: BLE001 - whatever the caller's objects raise, it is not the caller's concern
             self._handoff.unencodable.add()
             self._handoff.complaint = exc.with_traceback(None)  # which would keep the caller's frames alive
+
+    def miss(self, reason: Dropped, exc: Exception | None = None) -> None:
+        """Counts a request that an adapter saw and could not take apart, as dropped. Never raises, never waits.
+
+        Args:
+            reason: `pick_failed` or `body_too_large`.
+            exc: what happened; the first one is logged.
+        """
+        self._handoff.unpicked[reason].add()
+        if exc is not None:
+            self._handoff.complaint = exc.with_traceback(None)
 
     def stats(self) -> MirrorStats:
         """The counts so far."""
@@ -166,6 +214,17 @@ class Mirror:
             refused=delivery.refused,
             away=delivery.away,
         )
+
+    def register_metrics(self, registry: Any = None) -> None:
+        """Shows the counts as Prometheus metrics, `gnomon_mirror_…`, read when they are scraped.
+
+        Args:
+            registry: a `prometheus_client.CollectorRegistry`; by default that library's own.
+
+        Raises:
+            ImportError: prometheus-client is not installed (`gnomon[metrics]`).
+        """
+        register(self, registry)
 
     def close(self, timeout_s: float | None = None) -> None:
         """Sends what waits and the closing ledger, and counts what could not be sent within the time.

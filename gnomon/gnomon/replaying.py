@@ -68,7 +68,7 @@ def replay(
         began = time.monotonic()
         done = worker.run(until_caught_up=not follow)
         done.failed = dict(panel.failed)
-        display.finish(done, time.monotonic() - began, panel.notes)
+        display.finish(done, time.monotonic() - began, [*panel.notes, *panel.unfetched()])
         if not follow and worker.stopping and done.lag:
             raise UnavailableError(
                 f"stopped before it had caught up, {done.lag:,} positions behind; the next run goes on from there"

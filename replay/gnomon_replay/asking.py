@@ -177,6 +177,15 @@ class Panel:
         self.failed[model.version] = str(exc)
         raise _GivenUpError from exc
 
+    def unfetched(self) -> list[str]:
+        """What whoever ran it should be told of features that a model's hook could not fetch."""
+        return [
+            f"model {model.version}: {model.unfetched / model.asked:.1%} of requests asked went without features "
+            f"that its fetch_features could not fetch ({model.unfetched:,} of {model.asked:,})"
+            for model in (*self.candidates, self.primary)
+            if model is not None and model.asked
+        ]
+
     def _check(self, requests: pa.Table) -> None:
         """Tries the models once. Not on a few requests alone: those may well be odd."""
         if self._checked or requests.num_rows < CHECKED_ROWS:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gnomon_replay.host import PAYLOAD
 from gnomon_replay.model import HostedModel
 from gnomon_replay.pairs import OUTPUT
 
@@ -24,8 +27,9 @@ class Inquiry:
         names = model.needs(known) if self._has_features.any() else []
         if not names:  # a table without columns would have no rows either
             self._has_features = np.zeros(len(column), bool)
-        self._features = pa.table({name: column.field(name) for name in names})
-        self._payloads = pa.table({"payload": pc.fill_null(requests.column("payload"), "{}")})
+        beside = _context(requests, model.context)
+        self._features = pa.table({name: column.field(name) for name in names} | beside)
+        self._payloads = pa.table({PAYLOAD: pc.fill_null(requests.column("payload"), "{}")} | beside)
 
     def ask(self, mask: Mask) -> pa.StructArray:
         """Answers to the requests of `mask`, in their order."""
@@ -42,6 +46,12 @@ class Inquiry:
         """The answer to one request, run alone."""
         given = self._features if self._has_features[row] else self._payloads
         return self.model.time(given.slice(row, 1))
+
+
+def _context(requests: pa.Table, names: Sequence[str]) -> dict[str, pa.ChunkedArray]:
+    """What a model is told of its requests beside their features, under names that no feature can have."""
+    known = [name for name in names if requests.schema.field(name).type != pa.struct([])]
+    return {f"\0{name}": requests.column(name) for name in known}
 
 
 class Column:

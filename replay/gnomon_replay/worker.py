@@ -66,7 +66,9 @@ class Worker:
         logged = log.schema()
         shape.refuse_change(logged)
         shape.adopt(logged)
-        self._decoder = Decoder(shape, max_record_bytes=settings.max_record_bytes)
+        self._decoder = Decoder(
+            shape, max_record_bytes=settings.max_record_bytes, task=panel.candidates[0].task
+        )
         self._digests = [model.digest for model in panel.candidates]
         self._standing = Standing(log, self._digests)
         self._duplicates = Duplicates(
