@@ -27,11 +27,11 @@ class Runs:
         self._log = log
         self._source = source
         self._threads = threads
-        self._models = {"candidate": panel.candidate}
+        self._models = [("candidate", model) for model in panel.candidates]
         if panel.primary is not None:
-            self._models["primary"] = panel.primary
+            self._models.append(("primary", panel.primary))
         self._run_id = os.urandom(8).hex()
-        self._before = {role: Usage() for role in self._models}
+        self._before = [Usage() for _ in self._models]
         self._began = datetime.datetime.now(datetime.UTC)
         self._recorded_at = time.monotonic()
 
@@ -52,8 +52,8 @@ class Runs:
         """
         now = datetime.datetime.now(datetime.UTC)
         rows = []
-        for role, model in self._models.items():
-            usage, before = model.usage, self._before[role]
+        for index, (role, model) in enumerate(self._models):
+            usage, before = model.usage, self._before[index]
             rows.append(
                 {
                     "run_id": self._run_id,
@@ -74,13 +74,13 @@ class Runs:
                     {} if usage.peak_bytes else {"cpu_s": None, "peak_bytes": None}
                 )  # an endpoint runs elsewhere
             )
-            self._before[role] = dataclasses.replace(usage)
+            self._before[index] = dataclasses.replace(usage)
         self._log.record_run(pa.Table.from_pylist(rows, RUNS))
         self._began, self._recorded_at = now, time.monotonic()
 
     def lines(self) -> list[str]:
         """What to tell whoever ran it, of the whole run."""
-        return [line for model in self._models.values() for line in told(model)]
+        return [line for _, model in self._models for line in told(model)]
 
 
 def told(model: HostedModel) -> list[str]:

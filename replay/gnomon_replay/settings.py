@@ -8,10 +8,11 @@ import zoneinfo
 from typing import Annotated, Literal
 
 import msgspec
-from gnomon_capture.address import parse_address
 from gnomon_capture.errors import SettingsError, UsageError
 from gnomon_capture.record import canonical_label
 from gnomon_capture.settings import Frac, PositiveFloat, PositiveInt, Settings
+
+from gnomon_replay.addresses import parse_traffic
 
 Task = Literal["binary", "multiclass", "regression", "ranking", "text", "json"]
 """What the models answer, and so which fields of an output mean something."""
@@ -86,13 +87,13 @@ class Experiment(Settings, frozen=True, kw_only=True):
 
 
 class Traffic(Settings, frozen=True, kw_only=True, rename={"address": "from"}):
-    """`[traffic]`: where requests are read, `kafka://host:9092/topic` or `spool:folder`."""
+    """`[traffic]`: where requests are read; the forms stand in `addresses`."""
 
     address: str
 
     def check(self, path: str) -> None:
         try:
-            parse_address(self.address)
+            parse_traffic(self.address)
         except UsageError as exc:
             raise SettingsError(f"{path}.from", str(exc)) from exc
 
@@ -173,6 +174,20 @@ def _has_host(url: str) -> bool:
         return False
 
 
+class Stop(Settings, frozen=True, kw_only=True):
+    """`[replay] stop`: bounds at which a run ends by itself, after the commit that reaches one; None: none.
+
+    Attributes:
+        pairs: committed in this run, over all candidates.
+        hours: of wall time.
+        cpu_hours: of the worker and its models together.
+    """
+
+    pairs: PositiveInt | None = None
+    hours: PositiveFloat | None = None
+    cpu_hours: PositiveFloat | None = None
+
+
 class ReplaySettings(Settings, frozen=True, kw_only=True):
     """`[replay]`.
 
@@ -187,6 +202,7 @@ class ReplaySettings(Settings, frozen=True, kw_only=True):
         commit_s: seconds, whichever comes first.
         dedupe_ids: how many of a partition's last request ids a duplicate is looked for in.
         max_record_bytes: larger records are dead letters.
+        stop: bounds at which a run ends by itself.
     """
 
     noise_frac: Frac = 0.05
@@ -198,6 +214,7 @@ class ReplaySettings(Settings, frozen=True, kw_only=True):
     commit_s: PositiveFloat = 10.0
     dedupe_ids: PositiveInt = 1_000_000
     max_record_bytes: PositiveInt = 1 << 20
+    stop: Stop = Stop()
 
 
 Features = dict[str, Literal["bool", "string", "double", "int64"]]
