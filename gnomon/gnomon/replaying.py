@@ -19,6 +19,7 @@ from gnomon_replay.sources import open_source
 from gnomon_replay.worker import Progress, Worker
 
 from gnomon.config import Config
+from gnomon.housekeeping import Housekeeper
 from gnomon.progress import ReplayDisplay
 
 
@@ -37,11 +38,17 @@ def replay(config: Config, candidate: Model, *, follow: bool) -> Progress:
         group = f"gnomon-{config.experiment.name}-{digest.removeprefix('sha256:')[:12]}"
         source = open_source(config.traffic, config.folder, config.experiment.name, group=group)
         stack.callback(source.close)
-        panel = stack.enter_context(_panel(config, candidate))
+        panel = stack.enter_context(open_panel(config, candidate))
         log = PairLog(config.log, source.stream.name, digest)
         display = stack.enter_context(ReplayDisplay(sys.stderr))
         shape = Shape.declared(config.features)
-        worker = Worker(source, log, panel, config.replay, shape, display.update)
+        housekeeper = stack.enter_context(Housekeeper(config))
+
+        def on_progress(done: Progress) -> None:
+            display.update(done)
+            housekeeper.look()
+
+        worker = Worker(source, log, panel, config.replay, shape, on_progress)
         stack.enter_context(_stopped_by_signals(worker))
         began = time.monotonic()
         done = worker.run(until_caught_up=not follow)
@@ -54,7 +61,9 @@ def replay(config: Config, candidate: Model, *, follow: bool) -> Progress:
 
 
 @contextlib.contextmanager
-def _panel(config: Config, candidate: Model) -> Iterator[Panel]:
+def open_panel(config: Config, candidate: Model) -> Iterator[Panel]:
+    """The models of a run; their processes end with it."""
+
     def hosted(model: Model) -> HostedModel:
         return HostedModel(model, config.experiment, config.folder, config.replay.threads)
 

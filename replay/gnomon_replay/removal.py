@@ -22,7 +22,6 @@ from deltalake import DeltaTable
 from gnomon_replay.delta import WRITER, append, open_table, repeated, translated
 from gnomon_replay.pairs import LEDGER, SCHEMA_VERSION
 
-
 PLACE = ("name", "partition", "offset", "line")
 """The fields of `source` that name a line of the traffic."""
 
@@ -46,9 +45,12 @@ def count_rows(folder: Path, name: str, chosen: ds.Expression) -> int:
     """How many rows of `pairs` or `dead_letters` are chosen."""
     with translated(folder / name):
         table = open_table(folder / name)
-        days = [] if table is None else days_of(table)
+        if table is None:
+            return 0
         return sum(
-            batch.num_rows for day in days for batch in rows_of(table, day, chosen, ["schema_version"])
+            batch.num_rows
+            for day in days_of(table)
+            for batch in rows_of(table, day, chosen, ["schema_version"])
         )
 
 

@@ -14,6 +14,7 @@ from gnomon_capture.errors import TrafficError
 
 from gnomon_replay.asking import Panel
 from gnomon_replay.columns import complete
+from gnomon_replay.commit_size import CommitSize
 from gnomon_replay.decode import Decoder
 from gnomon_replay.duplicates import Duplicates
 from gnomon_replay.errors import OvertakenError
@@ -25,12 +26,8 @@ from gnomon_replay.traffic import Frame, Source
 from gnomon_replay.waiting import Waiting
 
 POLL_S = 0.5
-CATCHING_UP = 6
-"""By how much a run that catches up waits longer for its commits to fill: fewer, larger files."""
 OVERTAKEN_IN_A_ROW = 3
 """A position that moves may be a rebalance; that often, with no commit between, it is a rival."""
-COMMIT_BYTES = 64 << 20
-"""Of traffic in one commit, however few rows it is: its memory is several times that."""
 
 
 @dataclass
@@ -93,6 +90,7 @@ class Worker:
         self._at: dict[str, int | None] = {}  # where the log stands, of the partitions that we read
         self._next: dict[str, int] = {}  # what is read next
         self._waiting = Waiting()
+        self._size = CommitSize(settings)
         self._until_caught_up = False
         self._timed_at = time.monotonic()
         self._progress = Progress()
@@ -202,14 +200,7 @@ class Worker:
     # ---- one commit ----
 
     def _due(self) -> bool:
-        waiting = self._waiting
-        if not waiting.frames:
-            return False
-        # A run that catches up fills its commits by itself, unless the models are slow.
-        patience_s = self._settings.commit_s * (CATCHING_UP if self._until_caught_up else 1)
-        old = time.monotonic() - waiting.since >= patience_s
-        full = waiting.lines >= self._settings.commit_rows or waiting.size_bytes >= COMMIT_BYTES
-        return full or old
+        return self._size.due(self._waiting, catching_up=self._until_caught_up)
 
     def _commit(self, *, last: bool) -> None:
         frames, self._waiting = self._waiting.frames, Waiting()
@@ -226,7 +217,9 @@ class Worker:
         if moved:  # while the models were busy: what is still ours waits for the next commit
             self._waiting.add(frame for frame in frames if frame.partition not in moved)
             return
+        began_at = time.monotonic()
         self._log.commit(Batch(pairs, decoded.dead_letters, decoded.ledgers, began, reached))
+        self._size.committed(len(requests), time.monotonic() - began_at)
         self._at.update(reached)
         self._duplicates.remember()
         self._source.acknowledge(reached)
