@@ -6,6 +6,7 @@ nothing. Several workers may all do it; the second finds nothing to do.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -32,7 +33,8 @@ class Housekeeper:
         self._config = config
         self._compacted = self._looked = time.monotonic()
         self._running: subprocess.Popen[bytes] | None = None
-        self._said = tempfile.TemporaryFile()
+        self._open = contextlib.ExitStack()
+        self._said = self._open.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - it is
 
     def __enter__(self) -> Housekeeper:
         return self
@@ -47,7 +49,7 @@ class Housekeeper:
             except subprocess.TimeoutExpired:
                 self._running.kill()
                 self._running.wait()
-        self._said.close()
+        self._open.close()
 
     def look(self) -> None:
         """To be called now and then, after a commit say; returns at once."""
@@ -82,10 +84,8 @@ class Housekeeper:
             stderr=self._said,
             start_new_session=True,  # Ctrl-C is the replay's
         )
-        try:
+        with contextlib.suppress(OSError):  # it has ended already
             os.setpriority(os.PRIO_PROCESS, self._running.pid, 10)
-        except OSError:
-            pass  # it has ended already
 
     def _finish(self) -> None:
         if self._running is None or self._running.poll() is None:

@@ -6,12 +6,15 @@ rival's: a worker's append is refused, opens anew, finds its position where it w
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import fcntl
+import os
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import msgspec
-import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
@@ -23,6 +26,7 @@ from gnomon_replay.settings import ReplaySettings
 TABLES = ("pairs", "dead_letters", "ledger", "labels")
 TARGET_BYTES = 128 << 20
 """Of a compacted file."""
+LOCK = ".compaction.lock"
 READERS_H = 1
 """Hours for which files that are no longer in the table stay, for those who are reading it."""
 ORPHANS_H = 24
@@ -63,7 +67,8 @@ def maintain(folder: Path, settings: ReplaySettings, *, now: datetime.datetime |
     before = {name: _files(folder / name) for name in TABLES}
     expired = {} if settings.keep_days is None else _expire(folder, today, settings.keep_days)
     emptied = _empty_letters(folder, today - datetime.timedelta(days=settings.dead_letter_bytes_days))
-    busy = [name for name in TABLES if not _compact(folder / name)]
+    with _alone(folder) as alone:
+        busy = [name for name in TABLES if before[name] and not (alone and _compact(folder / name))]
     deleted = sum(vacuum(folder / name) for name in TABLES)
     after = {name: _files(folder / name) for name in TABLES}
     return Maintained(
@@ -98,6 +103,29 @@ def vacuum(path: Path, readers_h: int = READERS_H) -> int:
     return deleted
 
 
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[bool]:
+    """Whether no other compaction is at work; keeps others off until it ends, or its process does.
+
+    Delta does not: it takes a compaction for a commit that changes no data, and of two that began at the same
+    version both are let in, with all rows doubled.
+    """
+    if not folder.is_dir():
+        yield False
+        return
+    with translated(folder):
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
 def _compact(path: Path) -> bool:
     """Joins small files, each day's by themselves; False if somebody else was rewriting the same."""
     with translated(path):
@@ -122,8 +150,8 @@ def _has_small_files(table: DeltaTable) -> bool:
     """Whether some partition has two files that would fit into one."""
     smallest: dict[str, int] = {}
     actions = table.get_add_actions()
-    sizes = pa.array(actions.column("size_bytes")).to_pylist()
-    for path, size in zip(pa.array(actions.column("path")).to_pylist(), sizes, strict=True):
+    sizes = actions.column("size_bytes").to_pylist()
+    for path, size in zip(actions.column("path").to_pylist(), sizes, strict=True):
         partition = path.rpartition("/")[0]
         if partition in smallest and size + smallest[partition] <= TARGET_BYTES:
             return True
@@ -166,7 +194,7 @@ def _empty_letters(folder: Path, cutoff: datetime.date) -> int:
         table = open_table(path)
         if table is None:
             return
-        data = table.to_pyarrow_dataset(partitions=[("day", "=", day.isoformat())])
+        data = table.to_pyarrow_dataset(file_pruning_predicate=[("day", "=", day.isoformat())])
         if data.count_rows(filter=pc.is_valid(pc.field("bytes"))):
             done = table.update(
                 predicate=f"day = DATE '{day.isoformat()}' AND bytes IS NOT NULL",

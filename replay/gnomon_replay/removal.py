@@ -37,7 +37,7 @@ def rows_of(
     table: DeltaTable, day: datetime.date, chosen: ds.Expression | None, columns: list[str]
 ) -> Iterator[pa.RecordBatch]:
     """Some columns of the chosen rows of a day, batch by batch; None: all rows."""
-    data = table.to_pyarrow_dataset(partitions=[("day", "=", day.isoformat())])
+    data = table.to_pyarrow_dataset(file_pruning_predicate=[("day", "=", day.isoformat())])
     yield from data.to_batches(columns=columns, filter=chosen)
 
 
