@@ -7,6 +7,7 @@ there in the commit that first uses them, so that an older gnomon refuses the lo
 from __future__ import annotations
 
 import contextlib
+import datetime
 import itertools
 import random
 import re
@@ -15,11 +16,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from gnomon_replay.errors import LogError
-from gnomon_replay.pairs import PARTITION_BY, SCHEMA_VERSION
+from gnomon_replay.pairs import (
+    DEAD_LETTERS,
+    LABELS,
+    LEDGER,
+    PARTITION_BY,
+    SCHEMA_VERSION,
+    pairs_schema,
+    struct_of,
+)
 
 CHECKPOINT_EVERY = 10
 PATIENCE_S = 60.0
@@ -36,6 +46,12 @@ CONFIGURATION = {
     # Old versions of the table and marks of deleted files, which every opening reads.
     "delta.logRetentionDuration": "interval 7 days",
     "delta.deletedFileRetentionDuration": "interval 1 days",
+}
+_CONTRACT = {
+    "pairs": pairs_schema(struct_of([]), struct_of([])),
+    "dead_letters": DEAD_LETTERS,
+    "ledger": LEDGER,
+    "labels": LABELS,
 }
 _DESCRIBED = re.compile(r"gnomon \w+, schema (\d+)\Z")
 _DENIED = "ermission"  # as the system says it, or Rust
@@ -72,6 +88,32 @@ def refuse_newer(table: DeltaTable, path: str | Path) -> None:
             f"the log at {path} has schema {found[1]}, and this gnomon knows schemas up to {SCHEMA_VERSION}: "
             "upgrade gnomon. Nothing was changed.",
         )
+
+
+def rows_in(
+    table: DeltaTable,
+    path: Path,
+    columns: list[str],
+    chosen: ds.Expression | None = None,
+    day: datetime.date | None = None,
+) -> Iterator[pa.Table]:
+    """Some columns of a version's rows, with the contract's types, part by part.
+
+    Args:
+        path: the table's folder, which has its name.
+        columns: not `day`, `features` or `attributes`; those that `chosen` asks about are among them.
+        chosen: which rows; all if None.
+        day: only of this one.
+    """
+    names = table.get_add_actions().column("path").to_pylist()
+    inside = "" if day is None else f"day={day.isoformat()}/"
+    files = [str(path / name) for name in names if name.startswith(inside)]
+    schema = pa.schema([_CONTRACT[path.name].field(name) for name in columns])
+    # Filtered here and not by the data set: a file that Delta has rewritten brings statistics in another type of
+    # text, which a filter stumbles over.
+    for batch in ds.dataset(files, schema=schema, format="parquet").to_batches():
+        part = pa.Table.from_batches([batch], schema)
+        yield part if chosen is None else part.filter(chosen)
 
 
 def append(path: str | Path, name: str, rows: pa.Table, schema: pa.Schema) -> None:

@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from gnomon_capture.errors import UsageError
 
-from gnomon_replay.delta import open_table, repeated, translated
+from gnomon_replay.delta import open_table, repeated, rows_in, translated
 from gnomon_replay.forget_spool import blank_spool, find_in_spool
 from gnomon_replay.maintenance import READERS_H, vacuum
-from gnomon_replay.removal import count_rows, days_of, delete_joined, remove_rows, rows_of
+from gnomon_replay.removal import columns_of, count_rows, delete_joined, remove_rows
 
 PASSES = 3
 """A worker may append the key's rows while they are deleted: so often it is looked again."""
@@ -127,9 +127,8 @@ def _request_ids(folder: Path, keys: Sequence[str]) -> list[str]:
         with translated(folder / name):
             table = open_table(folder / name)
             if table is not None:
-                for day in days_of(table):
-                    for batch in rows_of(table, day, rows, ["request_id"]):
-                        ids.update(batch.column("request_id").to_pylist())
+                for part in rows_in(table, folder / name, columns_of(name), rows):
+                    ids.update(part.column("request_id").to_pylist())
     return sorted(ids - {None})
 
 
@@ -140,12 +139,11 @@ def _labels(folder: Path, request_ids: Sequence[str]) -> list[str]:
         if table is None or not request_ids:
             return []
         chosen = pc.field("request_id").isin(list(request_ids))
-        found: list[str] = (
-            table.to_pyarrow_dataset()
-            .to_table(columns=["request_id"], filter=chosen)["request_id"]
-            .to_pylist()
-        )
-        return found
+        return [
+            request_id
+            for part in rows_in(table, folder / "labels", ["request_id"], chosen)
+            for request_id in part.column("request_id").to_pylist()
+        ]
 
 
 def _forget_labels(folder: Path, request_ids: Sequence[str]) -> int:

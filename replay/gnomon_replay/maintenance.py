@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
-from gnomon_replay.delta import WRITER, open_table, repeated, translated
+from gnomon_replay.delta import WRITER, open_table, repeated, rows_in, translated
 from gnomon_replay.removal import days_of, remove_days
 from gnomon_replay.settings import ReplaySettings
 
@@ -194,8 +194,8 @@ def _empty_letters(folder: Path, cutoff: datetime.date) -> int:
         table = open_table(path)
         if table is None:
             return
-        data = table.to_pyarrow_dataset(file_pruning_predicate=[("day", "=", day.isoformat())])
-        if data.count_rows(filter=pc.is_valid(pc.field("bytes"))):
+        parts = rows_in(table, path, ["bytes"], pc.is_valid(pc.field("bytes")), day)
+        if any(part.num_rows for part in parts):
             done = table.update(
                 predicate=f"day = DATE '{day.isoformat()}' AND bytes IS NOT NULL",
                 updates={"bytes": "NULL"},

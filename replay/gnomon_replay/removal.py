@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from deltalake import DeltaTable
 
-from gnomon_replay.delta import WRITER, append, open_table, repeated, translated
+from gnomon_replay.delta import WRITER, append, open_table, repeated, rows_in, translated
 from gnomon_replay.pairs import LEDGER, SCHEMA_VERSION
 
 PLACE = ("name", "partition", "offset", "line")
@@ -33,12 +33,9 @@ def days_of(table: DeltaTable) -> list[datetime.date]:
     return sorted({datetime.date.fromisoformat(part["day"]) for part in table.partitions() if part["day"]})
 
 
-def rows_of(
-    table: DeltaTable, day: datetime.date, chosen: ds.Expression | None, columns: list[str]
-) -> Iterator[pa.RecordBatch]:
-    """Some columns of the chosen rows of a day, batch by batch; None: all rows."""
-    data = table.to_pyarrow_dataset(file_pruning_predicate=[("day", "=", day.isoformat())])
-    yield from data.to_batches(columns=columns, filter=chosen)
+def columns_of(name: str) -> list[str]:
+    """What is read of `pairs` or `dead_letters` to choose rows, and to account for them."""
+    return ["key", "origin", "source", "request_id", *(["bytes"] if name == "dead_letters" else [])]
 
 
 def count_rows(folder: Path, name: str, chosen: ds.Expression) -> int:
@@ -47,11 +44,7 @@ def count_rows(folder: Path, name: str, chosen: ds.Expression) -> int:
         table = open_table(folder / name)
         if table is None:
             return 0
-        return sum(
-            batch.num_rows
-            for day in days_of(table)
-            for batch in rows_of(table, day, chosen, ["schema_version"])
-        )
+        return sum(part.num_rows for part in rows_in(table, folder / name, columns_of(name), chosen))
 
 
 def remove_rows(folder: Path, name: str, chosen: ds.Expression) -> int:
@@ -103,11 +96,11 @@ def _remove(folder: Path, name: str, day: datetime.date, chosen: ds.Expression |
         numbers: dict[str, list[npt.NDArray[np.int64]]] = {}
         places: list[pa.Table] = []
         count = 0
-        for batch in rows_of(table, day, chosen, ["origin", "source"]):
-            count += batch.num_rows
-            _collect(batch.column("origin"), numbers)
+        for part in rows_in(table, folder / name, columns_of(name), chosen, day):
+            count += part.num_rows
+            _collect(part.column("origin").combine_chunks(), numbers)
             if chosen is not None:
-                places.append(_places(batch.column("source")))
+                places.append(_places(part.column("source").combine_chunks()))
         if count:
             append(folder / "ledger", "ledger", removed_rows(numbers), LEDGER)
             that_day = f"day = DATE '{day.isoformat()}'"

@@ -17,11 +17,10 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from deltalake import DeltaTable
 from gnomon_capture.record import DEAD_LETTER_BYTES
 
 from gnomon_replay.decode import Decoded, Decoder
-from gnomon_replay.delta import open_table, translated
+from gnomon_replay.delta import open_table, rows_in, translated
 from gnomon_replay.errors import OvertakenError
 from gnomon_replay.log import Batch, PairLog
 from gnomon_replay.pairs import DEAD_LETTERS, SOURCE
@@ -184,15 +183,17 @@ class _Retry:
         with translated(self._folder / name):
             table = open_table(self._folder / name)
             if table is not None:
-                for batch in table.to_pyarrow_dataset().to_batches(columns=[column], filter=chosen):
-                    yield from batch.column(column).to_pylist()
+                needed = {"pairs": ["source", "request_id", "candidate_digest"], "ledger": ["source"]}
+                for part in rows_in(table, self._folder / name, needed[name], chosen):
+                    yield from part.column(column).to_pylist()
 
 
 def _letters(folder: Path, done: Retried) -> list[Letter]:
     """The letters of a log whose line is whole, each once, by source and position."""
     with translated(folder / "dead_letters"):
-        table: DeltaTable | None = open_table(folder / "dead_letters")
-        rows = [] if table is None else table.to_pyarrow_table(columns=["source", "bytes"]).to_pylist()
+        table = open_table(folder / "dead_letters")
+        parts = [] if table is None else rows_in(table, folder / "dead_letters", ["source", "bytes"])
+        rows = [row for part in parts for row in part.to_pylist()]
     letters = {_place(row["source"]): row for row in rows}
     whole = [letter for _, letter in sorted(letters.items()) if _is_whole(letter["bytes"])]
     done.not_whole = len(letters) - len(whole)
