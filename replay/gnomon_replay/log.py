@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import DeltaError
 
@@ -24,6 +25,7 @@ from gnomon_replay.delta import (
     description,
     open_table,
     repeated,
+    rows_in,
     translated,
 )
 from gnomon_replay.errors import FencedError, ShapeMovedError
@@ -104,20 +106,24 @@ class PairLog:
             reached = None if table is None else table.transaction_version(self._app_id(partition))
             if table is None or reached is None:
                 return []
-            rows = (
-                table.to_pyarrow_dataset()
-                .to_table(
-                    columns={
-                        "request_id": pa.dataset.field("request_id"),
-                        "offset": pa.dataset.field("source", "offset"),
-                        "line": pa.dataset.field("source", "line"),
-                    },
-                    filter=(pa.dataset.field("source", "partition") == partition)
-                    & (pa.dataset.field("source", "offset") >= reached - count)
-                    & (pa.dataset.field("candidate_digest") == self._digest),
-                )
-                .sort_by([("offset", "ascending"), ("line", "ascending")])
+            chosen = (
+                (pc.field("source", "partition") == partition)
+                & (pc.field("source", "offset") >= reached - count)
+                & (pc.field("candidate_digest") == self._digest)
             )
+            columns = ["request_id", "source", "candidate_digest"]
+            parts = list(rows_in(table, self._folder / "pairs", columns, chosen))
+            if not parts:
+                return []
+            found = pa.concat_tables(parts)
+            source = found.column("source").combine_chunks()
+            rows = pa.table(
+                {
+                    "request_id": found.column("request_id"),
+                    "offset": source.field("offset"),
+                    "line": source.field("line"),
+                }
+            ).sort_by([("offset", "ascending"), ("line", "ascending")])
             ids: list[str] = rows.column("request_id")[-count:].to_pylist()
             return ids
 

@@ -154,6 +154,9 @@ def test_everything_of_the_key_goes_and_the_accounts_balance(
     key = KEY.encode()
     assert files_with(logged, key, json.dumps(KEY).encode()[1:-1]) == []
 
+    digest = locate(load(logged / "gnomon.toml").candidates[0], logged).digest
+    recent = PairLog(log, "spool:tiny", digest).recent_ids("a", 100)
+    assert recent == [f"a-{x}" for x in range(60) if x % 3]
     assert cli.main(["replay"]) == 0  # positions are where they were; blank lines are passed over
     last = compare(logged)
     assert balanced(last)
