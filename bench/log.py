@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 import statistics
 import tempfile
 import time
@@ -84,6 +85,13 @@ def shown(name: str, costs: list[tuple[float, float]]) -> float:
     return cpu
 
 
+def age(folder: Path, seconds: float) -> None:
+    """Makes the table's history older, as if commits had come slower."""
+    for path in (folder / "pairs" / "_delta_log").iterdir():
+        then = path.stat().st_mtime - seconds
+        os.utime(path, (then, then))
+
+
 def openings(folder: Path, when: str) -> None:
     """What it costs to find the position, the last ids, and the files."""
     log = PairLog(folder, SOURCE, DIGEST)
@@ -104,6 +112,9 @@ def main() -> None:
         metavar="N",
         help="maintain after every N commits, as an hour does",
     )
+    parser.add_argument(
+        "--every-s", type=float, default=10, help="how long after each other commits seem to come"
+    )
     arguments = parser.parse_args()
     random = np.random.default_rng(1)
     with tempfile.TemporaryDirectory() as top:
@@ -114,6 +125,8 @@ def main() -> None:
         for index in range(arguments.commits):
             made = batch(index * ROWS, random)
             costs.append(cost(lambda made=made: log.commit(made)))
+            if (index + 1) % 10 == 0:
+                age(folder, 10 * arguments.every_s)
             if arguments.compact_every and (index + 1) % arguments.compact_every == 0:
                 upkeep.append(cost(lambda: maintain(folder, ReplaySettings())))
         early = shown("a commit at versions 10-30", costs[10:30])

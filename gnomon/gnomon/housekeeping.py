@@ -20,7 +20,7 @@ from gnomon_replay.maintenance import crowd
 from gnomon.config import Config
 
 CROWD = 200
-"""So many files of `pairs` beyond one a day make a commit half as dear again (bench/log.py)."""
+"""So many files of `pairs` beyond one a day."""
 LOOK_EVERY_S = 30.0
 ENDING_S = 5.0
 """For a compaction to end when the replay does; it may be killed at any time."""

@@ -37,14 +37,17 @@ PATIENCE_S = 60.0
 PAUSE_S = 0.02
 """At most so long after the first refusal, and at most twice as long after each further one, up to 64 times: by
 chance, so that workers do not meet again."""
+REOPEN_S = 600.0
+"""A handle older than that is not appended on: far less than the history that shows a rival's commit."""
 WRITER = WriterProperties(compression="ZSTD", compression_level=1)
 CONFIGURATION = {
     "delta.checkpointInterval": str(CHECKPOINT_EVERY),
     # Smallest and largest values are kept of this column alone: of the others they cost each commit and each
     # opening more than they save a reader, and they would outlive, in the table's history, a forgotten key.
     "delta.dataSkippingStatsColumns": "schema_version",
-    # Old versions of the table and marks of deleted files, which every opening reads.
-    "delta.logRetentionDuration": "interval 7 days",
+    # Each commit lists the history: a day of it, at a commit every ten seconds, costs more than the commit.
+    "delta.logRetentionDuration": "interval 2 hours",
+    # Marks of deleted files, which every opening reads.
     "delta.deletedFileRetentionDuration": "interval 1 days",
 }
 _CONTRACT = {

@@ -7,6 +7,7 @@ reading began from is fenced.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from gnomon_replay.columns import complete
 from gnomon_replay.delta import (
     CHECKPOINT_EVERY,
     CONFIGURATION,
+    REOPEN_S,
     WRITER,
     append,
     description,
@@ -76,6 +78,7 @@ class PairLog:
         self._digest = digest
         self._pairs: DeltaTable | None = None
         self._opened = 0  # the checkpoint before the handle
+        self._opened_at = 0.0
         self._standing: dict[str, int | None] = {}
 
     def positions(self, partitions: list[str], *, version: int | None = None) -> dict[str, int | None]:
@@ -130,8 +133,8 @@ class PairLog:
     def commit(self, batch: Batch) -> None:
         """Appends a batch, exactly once.
 
-        1. One table handle is kept. It is opened at assignment (`reopen`), after each checkpoint, and after
-           any refused commit.
+        1. One table handle is kept. It is opened at assignment (`reopen`), after each checkpoint, after any
+           refused commit, and when it is old: Delta finds rivals in the table's history, which is short.
         2. On each opening, on *that* handle, the position of every partition must be the one at which this
            worker's reading stands, else `FencedError`. Between openings any other commit makes Delta refuse
            ours (no retries of its own: it would pass a rival's for another partition, or for a position that
@@ -149,7 +152,8 @@ class PairLog:
             LogError: the log cannot be written; the same batch may be given again.
         """
         standing = {**self._standing, **batch.began}
-        if self._pairs is None or standing != self._standing:
+        old = time.time() - self._opened_at > REOPEN_S  # of the clock: a machine may have slept
+        if self._pairs is None or standing != self._standing or old:
             self._standing = standing
             self.reopen()
         append(self._path("dead_letters"), "dead_letters", batch.dead_letters, DEAD_LETTERS)
@@ -216,6 +220,7 @@ class PairLog:
 
     def _keep(self, table: DeltaTable | None) -> None:
         self._pairs = table
+        self._opened_at = time.time()
         self._opened = 0 if table is None else table.version() // CHECKPOINT_EVERY
 
     def _app_id(self, partition: str) -> str:

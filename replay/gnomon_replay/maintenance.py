@@ -140,7 +140,7 @@ def _compact(path: Path) -> bool:
 
 
 def crowd(folder: Path) -> int:
-    """How many files of `pairs` there are beyond one a day: each makes every commit and opening dearer."""
+    """How many files of `pairs` there are beyond one a day: each makes every opening dearer."""
     with translated(folder / "pairs"):
         table = open_table(folder / "pairs")
         return 0 if table is None else table.get_add_actions().num_rows - len(days_of(table))

@@ -233,13 +233,13 @@ def test_an_unforgotten_crash_between_the_numbers_and_the_rows_balances(
 
 def test_retention_balances_too(logged: Path) -> None:
     config = logged / "gnomon.toml"
-    config.write_text(config.read_text() + "keep_days = 1\n")
+    config.write_text(config.read_text() + "keep_days = 30\n")
     from datetime import UTC, datetime, timedelta
 
     from gnomon_replay.maintenance import maintain
 
     loaded = load(config)
-    maintain(loaded.log, loaded.replay, now=datetime.now(UTC) + timedelta(days=3))
+    maintain(loaded.log, loaded.replay, now=datetime.now(UTC) + timedelta(days=32))
     after = compare(logged)
     assert balanced(after)
     assert (after.accounts.paired, after.accounts.removed, after.accounts.pending) == (0, 90, 30)
