@@ -46,7 +46,7 @@ CONFIGURATION = {
     # opening more than they save a reader, and they would outlive, in the table's history, a forgotten key.
     "delta.dataSkippingStatsColumns": "schema_version",
     # Each commit lists the history: a day of it, at a commit every ten seconds, costs more than the commit.
-    "delta.logRetentionDuration": "interval 2 hours",
+    "delta.logRetentionDuration": "interval 30 minutes",
     # Marks of deleted files, which every opening reads.
     "delta.deletedFileRetentionDuration": "interval 1 days",
 }

@@ -120,6 +120,6 @@ def test_a_compaction_that_cannot_is_told_and_does_not_stop_the_replay(
 def test_days_that_the_gate_needs_have_to_be_kept(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "gnomon.toml").write_text(CONFIG + "keep_days = 28\n")
     assert cli.main(["compact"]) == 2
-    assert "line 20: [replay.keep_days] the gate looks at 28 whole days" in capsys.readouterr().err
+    assert "line 21: [replay.keep_days] the gate looks at 28 whole days" in capsys.readouterr().err
     (folder / "gnomon.toml").write_text(CONFIG + "keep_days = 29\n")
     assert cli.main(["compact"]) == 0
