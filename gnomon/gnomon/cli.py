@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from gnomon import __version__
-from gnomon.commands import demo, gate, import_, labels, replay, report, sql
+from gnomon.commands import demo, doctor, gate, import_, init, labels, replay, report, sql
 from gnomon.exits import USAGE, guarded
 
-COMMANDS = (demo, import_, replay, report, gate, sql, labels)
+COMMANDS = (demo, import_, init, doctor, replay, report, gate, sql, labels)
 
 
 def parser() -> argparse.ArgumentParser:

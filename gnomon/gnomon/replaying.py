@@ -3,46 +3,87 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
-import signal
 import sys
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 from gnomon_capture.errors import UnavailableError
 from gnomon_replay.asking import Panel
-from gnomon_replay.log import PairLog
 from gnomon_replay.model import HostedModel, locate
 from gnomon_replay.settings import Model
 from gnomon_replay.shape import Shape
 from gnomon_replay.sources import open_source
 from gnomon_replay.worker import Progress, Worker
 
+from gnomon import logs
 from gnomon.config import Config
-from gnomon.progress import ReplayDisplay
+from gnomon.metrics import Metrics
+from gnomon.progress import LoggedProgress, ReplayDisplay
+from gnomon.stopping import Stopping
+from gnomon.watching import Listener, WatchedLog, WatchedSource
 
 
-def replay(config: Config, candidate: Model, *, follow: bool) -> Progress:
+@dataclass(frozen=True, kw_only=True)
+class Telling:
+    """What a run tells while it goes on.
+
+    Attributes:
+        log_lines: log lines on stderr, which `logs.configure` has set up; else a display for people.
+        quiet: nothing but warnings and errors.
+        metrics_port: serves Prometheus metrics there; 0 for any free port, None for none.
+        metrics_address: to listen on.
+    """
+
+    log_lines: bool = False
+    quiet: bool = False
+    metrics_port: int | None = None
+    metrics_address: str = "127.0.0.1"
+
+
+def replay(config: Config, candidate: Model, *, follow: bool, telling: Telling = Telling()) -> Progress:
     """Runs a candidate over the experiment's traffic.
 
     Raises:
         ModelError: a model cannot be loaded, or does not fit the traffic.
         TrafficError, LogError, FencedError: as they say; what was committed stays.
-        UnavailableError: it was stopped before it had caught up.
+        UnavailableError: it was stopped before it had caught up, the metrics' port is taken, or it could not
+            commit within [replay] stop_within_s of being told to stop.
     """
+    run = uuid.uuid4().hex[:12]
+    logs.bind(run=run, experiment=config.experiment.name, candidate=candidate.version)
+    say = _speaker(telling)
     if config.primary.model is None:
-        print("no primary model: no noise floor and no fair latency will be known", file=sys.stderr)
+        say("no primary model: no noise floor and no fair latency will be known", logging.WARNING)
     with contextlib.ExitStack() as stack:
         digest = locate(candidate, config.folder).digest
         group = f"gnomon-{config.experiment.name}-{digest.removeprefix('sha256:')[:12]}"
-        source = open_source(config.traffic, config.folder, config.experiment.name, group=group)
+        listeners: list[Listener] = []
+        source = WatchedSource(
+            open_source(config.traffic, config.folder, config.experiment.name, group=group), listeners
+        )
         stack.callback(source.close)
         panel = stack.enter_context(_panel(config, candidate))
-        log = PairLog(config.log, source.stream.name, digest)
-        display = stack.enter_context(ReplayDisplay(sys.stderr))
-        shape = Shape.declared(config.features)
-        worker = Worker(source, log, panel, config.replay, shape, display.update)
-        stack.enter_context(_stopped_by_signals(worker))
+        if telling.metrics_port is not None:
+            metrics = Metrics(
+                config.experiment.name, run, [candidate.version], source.lags, lambda: _restarts(panel)
+            )
+            listeners.append(metrics)
+            url = stack.enter_context(metrics.served(telling.metrics_address, telling.metrics_port))
+            say(f"metrics at {url}", logging.INFO)
+        display: ReplayDisplay | LoggedProgress
+        if telling.log_lines:
+            display = LoggedProgress()
+            listeners.append(display)
+        else:
+            display = stack.enter_context(ReplayDisplay(sys.stderr, quiet=telling.quiet))
+        log = WatchedLog(config.log, source, digest, listeners)
+        worker = Worker(source, log, panel, config.replay, Shape.declared(config.features), display.update)
+        stopping = Stopping(worker.stop, config.replay.stop_within_s, source.in_hand, _stop_speaker(telling))
+        stack.enter_context(stopping)
         began = time.monotonic()
         done = worker.run(until_caught_up=not follow)
         display.finish(done, time.monotonic() - began, [*panel.notes, *panel.unfetched()])
@@ -65,18 +106,23 @@ def _panel(config: Config, candidate: Model) -> Iterator[Panel]:
         yield Panel(shadow, primary, config.replay.noise_frac, random.Random())
 
 
-@contextlib.contextmanager
-def _stopped_by_signals(worker: Worker) -> Iterator[None]:
-    """SIGTERM and Ctrl-C commit what waits and end; a second Ctrl-C ends at once."""
+def _restarts(panel: Panel) -> Mapping[str, int]:
+    models = (panel.candidate, panel.primary)
+    return {model.version: model.restarts for model in models if model is not None}
 
-    def stop(number: int, frame: object) -> None:
-        print("stopping: committing what was read", file=sys.stderr)
-        worker.stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _speaker(telling: Telling) -> Callable[[str, int], None]:
+    """Says something to whoever started the run."""
+
+    def say(words: str, level: int) -> None:
+        if telling.log_lines:
+            logs.event(words, level)
+        elif level >= logging.WARNING or not telling.quiet:
+            print(words, file=sys.stderr, flush=True)
+
+    return say
+
+
+def _stop_speaker(telling: Telling) -> Callable[[str], None]:
+    say = _speaker(telling)
+    return lambda words: say(words, logging.INFO)

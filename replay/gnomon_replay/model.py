@@ -53,6 +53,8 @@ class HostedModel:
         self._folder = folder
         self._threads = threads
         self.digest = self._file.digest
+        self.restarts = 0
+        """How often its process had to be started anew."""
         self._row_s = float("inf")  # a request takes in a batch
         self.task = experiment.task
         self.context = CONTEXT if model.is_endpoint or model.fetch_features else ()
@@ -171,6 +173,7 @@ class HostedModel:
 
     def _predict(self, table: pa.Table) -> tuple[pa.Table, int]:
         if not self._host.alive:
+            self.restarts += 1
             self._host = self._start()
         return self._host.predict(table)
 

@@ -28,18 +28,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "kafka")]
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "kafka"))
 from broker import Broker, create_topic
 from deltalake import DeltaTable
-from faulty import POINTS, Fault, fork_worker
+from faulty import POINTS, Fault, die_with_parent, fork_worker
 from kafka import KafkaProducer
 
 FORK = multiprocessing.get_context("fork")
 PARTITIONS = 3
 TORN_EVERY, LEDGER_EVERY = 40, 60
 LINES_A_MESSAGE = 5
+COMMIT_ROWS = 60
 END_S = 150.0
 """How long the last worker may take; it may have to wait for the sessions of dead ones."""
 
@@ -56,7 +56,7 @@ version = "1"
 [replay]
 latency_per_s = 0
 latency_min = 0
-commit_rows = 60
+commit_rows = {commit_rows}
 commit_s = 0.2
 """
 CANDIDATE = """
@@ -177,9 +177,9 @@ class Lane:
 
     # ---- what it writes ----
 
-    def configure(self) -> None:
+    def configure(self, commit_rows: int = COMMIT_ROWS) -> None:
         traffic = f"kafka://{self.bootstrap}/{self.topic}" if self.bootstrap else "spool:traffic"
-        text = CONFIG.format(log=self.log, traffic=traffic)
+        text = CONFIG.format(log=self.log, traffic=traffic, commit_rows=commit_rows)
         text += "".join(CANDIDATE.format(version=version) for version in self.candidates)
         (self.folder / "gnomon.toml").write_text(text)
 
@@ -223,12 +223,14 @@ class Lane:
 
     # ---- what it starts ----
 
-    def start(self, *how: str, fault: Fault | None = None, candidate: str = "2") -> Running:
+    def start(
+        self, *how: str, fault: Fault | None = None, candidate: str = "2", small_commits: bool = True
+    ) -> Running:
         config = str(self.folder / "gnomon.toml")
         arguments = ["replay", "--config", config, "--candidate", candidate, *how]
         output = self.folder / f"worker-{self.outcome.workers}.txt"
         self.outcome.workers += 1
-        worker = Running(fork_worker(arguments, output, fault), output, fault)
+        worker = Running(fork_worker(arguments, output, fault, small_commits=small_commits), output, fault)
         self.workers.append(worker)
         return worker
 
@@ -239,7 +241,8 @@ class Lane:
 
     def catch_up(self, candidate: str = "2") -> None:
         """One more worker, which nobody disturbs, reads to the end."""
-        worker = self.start("--until-caught-up", candidate=candidate)
+        self.configure(commit_rows=5_000)
+        worker = self.start("--until-caught-up", candidate=candidate, small_commits=False)
         if worker.end(END_S) != 0:
             worker.signal(signal.SIGKILL)
             self.odd("the last worker did not end well", worker)
@@ -398,6 +401,7 @@ def disk_full(lane: Lane) -> None:
                 lane.odd("no clear error of a full disk", worker)
             ballast.unlink()
         lane.catch_up()
+        lane.configure()
         shutil.copytree(small, lane.folder / "kept")
     finally:
         subprocess.run(["umount", "-l", small], check=False)
@@ -409,6 +413,7 @@ def candidate_added(lane: Lane) -> None:
     """A second candidate, then a third, while the others are ahead; a worker for each, all of them killed."""
     lane.traffic(1200)
     lane.catch_up()
+    lane.configure()
     for number in lane.rounds():
         if number < 2:
             lane.candidates.append(str(3 + number))
@@ -584,6 +589,7 @@ KINDS = {kind.__name__.replace("_", "-"): kind for kind in (*KAFKA, broker_resta
 
 def run_lane(name: str, folder: Path, options: argparse.Namespace, pipe: Any) -> None:
     """One kind from beginning to end; what was found goes into the pipe."""
+    die_with_parent()
     kind: Any = KINDS[name]
     with contextlib.ExitStack() as stack:
         bootstrap, more = None, []
@@ -641,7 +647,9 @@ def main() -> int:
         names.remove("disk-full")
     folder = Path(tempfile.mkdtemp(prefix="gnomon-campaign-"))
     clean = True
-    head = f"{'kind':<24}{'tried':>7}{'expected':>10}{'found':>9}{'doubled':>9}{'lost':>6}{'workers':>9}{'s':>6}"
+    head = (
+        f"{'kind':<24}{'tried':>7}{'expected':>10}{'found':>9}{'doubled':>9}{'lost':>6}{'workers':>9}{'s':>6}"
+    )
     if not options.json:
         print(f"seed {options.seed}; traffic, logs and outputs in {folder}\n{head}", flush=True)
     with contextlib.ExitStack() as stack:

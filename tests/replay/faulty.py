@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 # All that a worker imports, so that a fork of this process has it; nothing here starts a thread.
-import gnomon_replay.log as log_module
+import deltalake
+import gnomon.replaying  # noqa: F401
 from gnomon_replay import kafka_source, spool_source
 from gnomon_replay.log import PairLog
 
-import gnomon.replaying  # noqa: F401
 from gnomon import cli
 
 POINTS = ("begin", "opened", "letters", "ledger", "pairs", "within", "written", "acknowledged")
@@ -50,19 +50,28 @@ class Fault:
     after_s: float = 0.0
 
 
-def fork_worker(arguments: Sequence[str], output: Path, fault: Fault | None) -> int:
+def die_with_parent() -> None:
+    """Has the kernel kill this process as soon as its parent has ended: nothing outlives a killed campaign."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def fork_worker(
+    arguments: Sequence[str], output: Path, fault: Fault | None, *, small_commits: bool = True
+) -> int:
     """Starts `gnomon` with these arguments as a process group of its own; returns its process id."""
     pid = os.fork()
     if pid == 0:
-        _become_worker(arguments, output, fault)
+        _become_worker(arguments, output, fault, small_commits)
     return pid
 
 
-def _become_worker(arguments: Sequence[str], output: Path, fault: Fault | None) -> NoReturn:
+def _become_worker(
+    arguments: Sequence[str], output: Path, fault: Fault | None, small_commits: bool
+) -> NoReturn:
     status = 70
     try:
         os.setsid()
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # it must not outlive a killed campaign
+        die_with_parent()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -70,7 +79,9 @@ def _become_worker(arguments: Sequence[str], output: Path, fault: Fault | None) 
         for source, target in ((null, 0), (descriptor, 1), (descriptor, 2)):
             os.dup2(source, target)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
-        _many_small_commits()
+        kafka_source.SESSION_TIMEOUT_MS = 6_000
+        if small_commits:
+            _many_small_commits()
         if fault is not None:
             install(fault)
         os.environ["GNOMON_DEBUG"] = "1"
@@ -82,10 +93,9 @@ def _become_worker(arguments: Sequence[str], output: Path, fault: Fault | None) 
 
 
 def _many_small_commits() -> None:
-    """Reads that bring little, so that a short run has many commits; a session that ends soon."""
+    """Reads that bring little, so that a short run has many commits."""
     spool_source.READ_BYTES = 16_000
     kafka_source.POLL_MESSAGES = kafka_source.MOST_MESSAGES = 12
-    kafka_source.SESSION_TIMEOUT_MS = 6_000
 
 
 def install(fault: Fault) -> None:
@@ -100,7 +110,7 @@ def install(fault: Fault) -> None:
 
     _around(PairLog, "commit", before=lambda: (state.update(commit=state["commit"] + 1), reached("begin")))
     _around(PairLog, "reopen", after=lambda: reached("opened"))
-    write = log_module.write_deltalake
+    write = deltalake.write_deltalake
 
     def writing(table: Any, *given: Any, **options: Any) -> None:
         name = Path(table).name if isinstance(table, str) else "pairs"
@@ -120,7 +130,9 @@ def install(fault: Fault) -> None:
         write(table, *given, **options)
         reached("written")
 
-    log_module.write_deltalake = writing  # type: ignore[assignment]
+    for module in list(sys.modules.values()):  # whichever of them writes
+        if module.__name__.startswith("gnomon_replay.") and hasattr(module, "write_deltalake"):
+            module.write_deltalake = writing
     for source in (spool_source.SpoolSource, kafka_source.KafkaSource):
         _around(source, "acknowledge", after=lambda: reached("acknowledged"))
 
