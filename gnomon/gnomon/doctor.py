@@ -80,10 +80,7 @@ class Doctor:
             ("unread", self._unread),
             ("requests", self._requests),
             ("clock", self._clock),
-            *(
-                (f"{role} {model.version}", lambda model=model: self._model(model))  # type: ignore[misc]
-                for role, model in models
-            ),
+            *((f"{role} {model.version}", lambda model=model: self._model(model)) for role, model in models),
             ("isolation", self._isolation),
         ]
         for name, check in checks:

@@ -76,7 +76,15 @@ def look(
     if candidate.version == shadowed.version:
         candidate = _model(model, folder, f"{candidate.version}-candidate")
     label, why = _positive(positive, candidate, folder, found.requests)
-    start = Start(folder, source, candidate, shadowed, found, _experiment(name or _name(traffic), label), why)
+    start = Start(
+        folder,
+        source,
+        candidate,
+        shadowed,
+        found,
+        _experiment(name or _name(traffic, found.requests), label),
+        why,
+    )
     start.served = found.requests.column("served").null_count < found.requests.num_rows
     if not start.served and primary is None:
         raise UsageError(
@@ -216,9 +224,12 @@ def _relative_traffic(traffic: str, folder: Path) -> str:
     return traffic
 
 
-def _name(traffic: str) -> str:
+def _name(traffic: str, requests: pa.Table) -> str:
+    """The service's, if the traffic is that of one; else the topic's or folder's."""
+    services = pc.unique(requests.column("service").drop_null()).to_pylist()
     address = parse_address(traffic)
     name = address.folder.name if isinstance(address, SpoolAddress) else address.topic
+    name = services[0] if len(services) == 1 else name
     return re.sub(r"[^A-Za-z0-9._-]", "-", name).lstrip("._-") or "experiment"
 
 

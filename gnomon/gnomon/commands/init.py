@@ -31,7 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--primary", metavar="MODEL", help="the model that serves now; with it there is a noise floor"
     )
-    parser.add_argument("--name", help="of the experiment (default: the topic's or folder's)")
+    parser.add_argument("--name", help="of the experiment (default: the service's, topic's or folder's)")
     parser.add_argument(
         "--positive",
         metavar="LABEL",
