@@ -21,6 +21,7 @@ from gnomon_replay.worker import Progress, Worker
 
 from gnomon import logs
 from gnomon.config import Config
+from gnomon.exits import DONE, UNABLE
 from gnomon.metrics import Metrics
 from gnomon.progress import LoggedProgress, ReplayDisplay
 from gnomon.stopping import Stopping
@@ -59,6 +60,7 @@ def replay(config: Config, candidate: Model, *, follow: bool, telling: Telling =
     if config.primary.model is None:
         say("no primary model: no noise floor and no fair latency will be known", logging.WARNING)
     with contextlib.ExitStack() as stack:
+        stopping = stack.enter_context(Stopping(config.replay.stop_within_s, _stop_speaker(telling)))
         digest = locate(candidate, config.folder).digest
         group = f"gnomon-{config.experiment.name}-{digest.removeprefix('sha256:')[:12]}"
         listeners: list[Listener] = []
@@ -82,12 +84,13 @@ def replay(config: Config, candidate: Model, *, follow: bool, telling: Telling =
             display = stack.enter_context(ReplayDisplay(sys.stderr, quiet=telling.quiet))
         log = WatchedLog(config.log, source, digest, listeners)
         worker = Worker(source, log, panel, config.replay, Shape.declared(config.features), display.update)
-        stopping = Stopping(worker.stop, config.replay.stop_within_s, source.in_hand, _stop_speaker(telling))
-        stack.enter_context(stopping)
+        stopping.began(worker.stop, source.in_hand)
         began = time.monotonic()
         done = worker.run(until_caught_up=not follow)
         display.finish(done, time.monotonic() - began, [*panel.notes, *panel.unfetched()])
-        if not follow and worker.stopping and done.lag:
+        stopped_short = not follow and worker.stopping and done.lag > 0
+        stopping.ended(UNABLE if stopped_short else DONE)
+        if stopped_short:
             raise UnavailableError(
                 f"stopped before it had caught up, {done.lag:,} positions behind; the next run goes on from there"
             )

@@ -28,31 +28,34 @@ class Stopping:
 
     `within_s` after the first signal the run is broken off wherever it is, unless it is within a commit, which
     ends first; nothing committed is lost, and what was read is read again. A second signal ends the process at
-    once, and so does a run that cannot be broken off. The models' processes end with this one in every case.
+    once, and so does whatever cannot be broken off, or takes long to close. The models' processes end with this
+    one in every case. Enter it before what has to be closed, so that closing has the deadline, too.
 
     Args:
-        stop: asks the run to end.
-        within_s: until it is broken off.
-        left: says what is not committed, when that happens.
+        within_s: until the run is broken off.
         say: told what happens, in words.
 
     Raises:
+        KeyboardInterrupt: a signal came before `began`.
         TooLateError: in the run, at the deadline.
     """
 
-    def __init__(
-        self,
-        stop: Callable[[], None],
-        within_s: float,
-        left: Callable[[], str],
-        say: Callable[[str], None],
-    ) -> None:
-        self._stop = stop
+    def __init__(self, within_s: float, say: Callable[[str], None]) -> None:
         self._within_s = within_s
-        self._left = left
         self._say = say
+        self._stop: Callable[[], None] | None = None
+        self._left: Callable[[], str] = str
         self._asked = False
-        self._broken_off = False
+        self._closing = False
+        self._status = UNABLE
+
+    def began(self, stop: Callable[[], None], left: Callable[[], str]) -> None:
+        """From here there is a run, that `stop` asks to end; `left` says what it has not committed."""
+        self._stop, self._left = stop, left
+
+    def ended(self, status: int) -> None:
+        """The run is over and has this exit status, also if closing takes too long."""
+        self._closing, self._status = True, status
 
     def __enter__(self) -> Stopping:
         self._before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
@@ -62,33 +65,34 @@ class Stopping:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Lets a run that was broken off still close its files; a second signal goes on ending the process."""
-        if not self._broken_off:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        if not self._asked:
-            for number, handler in self._before.items():
-                signal.signal(number, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._asked:
-            self._end("ended at once, by a second signal; what was not committed is read again next time")
+            self._end(
+                "ended at once, by a second signal; what was not committed is read again next time", UNABLE
+            )
         self._asked = True
+        if self._stop is None:
+            raise KeyboardInterrupt
         self._say(f"stopping: committing what was read, within {self._within_s:g} s")
         signal.setitimer(signal.ITIMER_REAL, self._within_s, GRACE_S)
         self._stop()
 
     def _on_deadline(self, number: int, frame: FrameType | None) -> None:
-        if self._broken_off:
-            self._end(f"ended without closing its connections, {GRACE_S:g} s after the deadline")
-        self._broken_off = True
+        if self._closing:
+            self._end("ended without closing its connections, which took too long", self._status)
+        self._closing = True
         raise TooLateError(
             f"stopped after {self._within_s:g} s ([replay] stop_within_s) without committing {self._left()}; "
             "nothing is lost: the next run reads it again"
         )
 
-    def _end(self, words: str) -> NoReturn:
+    def _end(self, words: str, status: int) -> NoReturn:
         if sys.stderr.isatty():
             sys.stderr.write(_SHOW_CURSOR)  # a progress bar hides it
         self._say(words)
         sys.stderr.flush()
-        os._exit(UNABLE)
+        os._exit(status)

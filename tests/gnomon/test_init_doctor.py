@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from gnomon.config import load
 from gnomon_capture import Mirror
 from gnomon_diff.settings import Policy
 from kafka import KafkaAdminClient, KafkaProducer
@@ -18,7 +19,6 @@ from kafka.admin import ConfigResource
 from sklearn.linear_model import LogisticRegression
 
 from gnomon import cli
-from gnomon.config import load
 
 COUNT = 300
 

@@ -178,6 +178,23 @@ def test_a_second_signal_ends_it_at_once(folder: Path, start: Start) -> None:
     assert not any(runs(pid) for pid in hosts)
 
 
+def test_a_signal_while_the_models_load_ends_it_with_nothing_to_commit(folder: Path, start: Start) -> None:
+    folder.joinpath("models.py").write_text(
+        "import time\nfrom pathlib import Path\nPath('loading').touch()\ntime.sleep(100)\n"
+    )
+    mirrored(folder, range(10))
+    process = start("--follow")
+    wait_for(lambda: (folder / "loading").exists(), process)
+    hosts = children(process)
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 4
+    assert "interrupted" in err
+    assert "Traceback" not in err
+    assert hosts
+    assert not any(runs(pid) for pid in hosts)
+
+
 # ---- log lines ----
 
 
