@@ -285,6 +285,6 @@ def _retention_s(config: Config) -> float | None:
         kafka_errors(address),
         contextlib.closing(KafkaAdminClient(bootstrap_servers=list(address.servers))) as admin,
     ):
-        found = admin.describe_configs([ConfigResource("TOPIC", address.topic)])
+        found = admin.describe_configs([ConfigResource("TOPIC", address.topic)], config_filter="all")
     text = str(found["topic"][address.topic]["retention.ms"]["value"])
     return None if text.startswith("-") else int(text) / 1000

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from gnomon_replay.decode import Decoder
+from gnomon_replay.decode import Decoder, requests_schema
 from gnomon_replay.model import HostedModel
 from gnomon_replay.settings import Experiment, Features, Model, Traffic
 from gnomon_replay.shape import Shape
@@ -89,7 +89,8 @@ def sample(
             if bad and not reason:
                 letter = decoded.dead_letters.slice(0, 1).to_pylist()[0]
                 reason = f"{letter['reason']}: {letter['detail']}"
-    requests = pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
+    tables.append(requests_schema(decoder.shape).empty_table())
+    requests = pa.concat_tables(tables, promote_options="permissive")
     return Sample(requests.slice(0, count), bad, reason, decoder.shape)
 
 
