@@ -249,7 +249,7 @@ def _positive(given: str | None, model: Model, folder: Path, requests: pa.Table)
     Raises:
         UsageError: it cannot be told.
     """
-    with contextlib.closing(HostProcess(model, locate(model, folder), folder, 1)) as host:
+    with contextlib.closing(HostProcess(model, locate(model, folder), folder, 1, "binary")) as host:
         classes = None if host.classes is None else [canonical_label(each) or "" for each in host.classes]
     if given is not None:
         label = canonical_label(given) or ""
