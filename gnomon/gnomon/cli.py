@@ -7,10 +7,23 @@ import sys
 from collections.abc import Sequence
 
 from gnomon import __version__
-from gnomon.commands import compact, dead_letters, demo, forget, gate, import_, labels, replay, report, sql
+from gnomon.commands import (
+    compact,
+    dead_letters,
+    demo,
+    doctor,
+    forget,
+    gate,
+    import_,
+    init,
+    labels,
+    replay,
+    report,
+    sql,
+)
 from gnomon.exits import USAGE, guarded
 
-COMMANDS = (demo, import_, replay, report, gate, sql, labels, dead_letters, compact, forget)
+COMMANDS = (demo, import_, init, doctor, replay, report, gate, sql, labels, dead_letters, compact, forget)
 
 
 def parser() -> argparse.ArgumentParser:

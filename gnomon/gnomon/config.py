@@ -80,7 +80,7 @@ def load(path: Path) -> Config:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as exc:
         raise UsageError(
-            f"no configuration at {path}; name one by --config, or try `gnomon demo` for an example"
+            f"no configuration at {path}; name one by --config, or write one by `gnomon init`"
         ) from exc
     except (OSError, UnicodeDecodeError) as exc:
         raise UsageError(f"{path} cannot be read: {exc}") from exc

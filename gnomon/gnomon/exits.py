@@ -6,12 +6,15 @@ unexpected ends in 4.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
 from collections.abc import Callable
 
 from gnomon_capture.errors import GnomonError, UsageError
+
+from gnomon import logs
 
 DONE = PROMOTE = 0
 REJECT = 1
@@ -50,7 +53,10 @@ _SERVICE = {"deltalake", "duckdb", "numpy", "pandas", "plotly", "pyarrow", "rich
 
 
 def _say(message: str, status: int) -> int:
-    print(f"gnomon: {message}", file=sys.stderr)
+    if logs.configured():
+        logs.event("failed", logging.ERROR, message=message, status=status)
+    else:
+        print(f"gnomon: {message}", file=sys.stderr)
     return status
 
 

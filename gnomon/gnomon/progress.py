@@ -1,8 +1,11 @@
-"""How far a long piece of work is: a bar on a terminal, plain lines elsewhere."""
+"""How far a replay is: a bar on a terminal, plain lines elsewhere; or lines of a log."""
 
 from __future__ import annotations
 
+import logging
 import time
+from collections import Counter, deque
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TextIO
 
@@ -10,19 +13,23 @@ from gnomon_replay.worker import Progress
 from rich import progress as bars
 from rich.console import Console
 
+from gnomon import logs
+from gnomon.watching import Committed
+
 EVERY_S = 5.0
 """Between two plain lines."""
 
 
 class ReplayDisplay:
-    """Shows a worker's progress on `stream`; a context manager."""
+    """Shows a worker's progress on `stream`, or nothing if `quiet`; a context manager."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
+        self._quiet = quiet
         self._stream = stream
         self._began = self._said = time.monotonic()
         self._bar: bars.Progress | None = None
         self._task: bars.TaskID | None = None
-        if stream.isatty():
+        if stream.isatty() and not quiet:
             self._bar = bars.Progress(
                 bars.TextColumn("replay"),
                 bars.BarColumn(),
@@ -48,6 +55,8 @@ class ReplayDisplay:
 
     def update(self, done: Progress) -> None:
         """Shows the newest figures; a plain line at most every few seconds."""
+        if self._quiet:
+            return
         now = time.monotonic()
         rate = done.pairs / max(1e-9, now - self._began)
         if self._bar is not None and self._task is not None:
@@ -69,6 +78,8 @@ class ReplayDisplay:
 
     def finish(self, done: Progress, seconds: float, notes: list[str]) -> None:
         """The last line: what was done."""
+        if self._quiet:
+            return
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -90,3 +101,61 @@ class ReplayDisplay:
             print(f"candidate {version} was given up: {why}", file=self._stream)
         for note in notes:
             print(f"note: {note}", file=self._stream)
+
+
+class LoggedProgress:
+    """Logs what a run does, an event for each commit."""
+
+    def __init__(self) -> None:
+        self._untold: deque[Committed] = deque()
+
+    def update(self, done: Progress) -> None:
+        """How far it is, and so what the last commits brought; the first time, how much there is to do."""
+        if not done.commits:
+            logs.event("started", lag=done.lag)
+        while self._untold:
+            self._tell(self._untold.popleft(), done.lag)
+
+    def reading(self, positions: Mapping[str, int | None]) -> None:
+        """Partitions were given to this run, or given anew."""
+        logs.event("reading", positions=dict(positions))
+
+    def committed(self, commit: Committed) -> None:
+        """A commit is in the log; told of once it is known how far behind that leaves the run."""
+        self._untold.append(commit)
+
+    def _tell(self, commit: Committed, lag: int) -> None:
+        errors: Counter[str] = Counter()
+        for (_, kind), count in commit.errors.items():
+            errors[kind] += count
+        logs.event(
+            "committed",
+            version=commit.version,
+            partitions=list(commit.partitions),
+            pairs=sum(commit.pairs.values()),
+            errors=errors.total(),
+            error_kinds=dict(errors),
+            duplicates=commit.duplicates,
+            dead_letters=commit.dead_letters,
+            timed=sum(commit.timed.values()),
+            seconds=round(commit.seconds, 4),
+            lag=lag,
+        )
+
+    def finish(self, done: Progress, seconds: float, notes: list[str]) -> None:
+        """What was done in all."""
+        while self._untold:
+            self._tell(self._untold.popleft(), done.lag)
+        for note in notes:
+            logs.event(note, logging.WARNING)
+        logs.event(
+            "ended",
+            pairs=done.pairs,
+            errors=done.errors,
+            duplicates=done.duplicates,
+            dead_letters=done.dead_letters,
+            timed=done.timed,
+            commits=done.commits,
+            lag=done.lag,
+            seconds=round(seconds, 3),
+        )

@@ -133,7 +133,7 @@ class Panel:
             noise = in_noise_sample(requests.column("request_id").to_pylist(), self.noise_frac)
         sides = candidates if primary is None else [*candidates, primary]
         if timed:
-            timed += max(model.cold() for model in self._models())
+            timed += max(model.cold() for model in self.models)
         drawn = self._time(self._draw(np.flatnonzero(~noise), timed), sides, hurried)
         for side in candidates:
             self._put(side.first, side.inquiry, side.wanted & ~noise & ~drawn)
@@ -182,7 +182,7 @@ class Panel:
         return [
             f"model {model.version}: {model.unfetched / model.asked:.1%} of requests asked went without features "
             f"that its fetch_features could not fetch ({model.unfetched:,} of {model.asked:,})"
-            for model in self._models()
+            for model in self.models
             if model.asked
         ]
 
@@ -194,7 +194,7 @@ class Panel:
         sample = requests.take(pa.array(rows))
         known = feature_names(requests)
         notes = []
-        for model in self._models():
+        for model in self.models:
             try:
                 model.check(Inquiry(model, sample).ask(np.ones(CHECKED_ROWS, bool)))
             except ModelError as exc:
@@ -205,7 +205,8 @@ class Panel:
         self.notes += notes
         self._checked = True
 
-    def _models(self) -> list[HostedModel]:
+    @property
+    def models(self) -> list[HostedModel]:
         """All that are asked, as they are now."""
         return [*self.candidates, *([] if self.primary is None else [self.primary])]
 

@@ -83,6 +83,7 @@ class PairLog:
         self._opened = 0  # the checkpoint before the handle
         self._opened_at = 0.0
         self._standing: dict[str, int | None] = {}
+        self.version: int | None = None  # of the table of pairs, after the last commit
 
     def positions(self, ids: Iterable[str], *, version: int | None = None) -> dict[str, int | None]:
         """Where the log stands, by `app_id`; None for the experiment's start. Thread-safe.
@@ -165,6 +166,7 @@ class PairLog:
         properties = CommitProperties(app_transactions=transactions, max_commit_retries=0)
         repeated(self._path("pairs"), lambda: self._write_pairs(batch.pairs, properties), self.reopen)
         self._standing.update(batch.reached)
+        self.version = None if self._pairs is None else self._pairs.version()
         if self._pairs is not None and self._pairs.version() // CHECKPOINT_EVERY != self._opened:
             self._pairs = None  # a checkpoint came: the next commit opens anew
 

@@ -180,6 +180,11 @@ class HostedModel:
         return self._usage
 
     @property
+    def restarts(self) -> int:
+        """How often its host had to be replaced. Thread-safe."""
+        return self._hosts.restarts
+
+    @property
     def network_isolated(self) -> bool:
         """Whether it has an empty network of its own."""
         return self._hosts.isolation.network

@@ -200,6 +200,8 @@ class ReplaySettings(Settings, frozen=True, kw_only=True):
             others, but without a latency; each fresh host is warmed up anew.
         commit_rows: pairs a commit waits for, or
         commit_s: seconds, whichever comes first.
+        stop_within_s: how long a run that is told to stop may take to commit what it has; keep it below what
+            its manager waits before it kills (systemd: TimeoutStopSec, Kubernetes: terminationGracePeriodSeconds).
         dedupe_ids: how many of a partition's last request ids a duplicate is looked for in.
         max_record_bytes: larger records are dead letters.
         stop: bounds at which a run ends by itself.
@@ -215,6 +217,7 @@ class ReplaySettings(Settings, frozen=True, kw_only=True):
     warm_up: Annotated[int, msgspec.Meta(ge=0)] = 5
     commit_rows: PositiveInt = 50_000
     commit_s: PositiveFloat = 10.0
+    stop_within_s: PositiveFloat = 25.0
     dedupe_ids: PositiveInt = 1_000_000
     max_record_bytes: PositiveInt = 1 << 20
     stop: Stop = Stop()

@@ -73,10 +73,14 @@ def mirrored(folder: Path, count: int = 10) -> None:
 def test_without_arguments_it_shows_its_help(capsys):
     status, _, err = run(capsys)
     assert status == 2
-    assert all(name in err for name in ("demo", "replay", "report", "gate", "sql", "labels"))
+    assert all(
+        name in err for name in ("demo", "init", "doctor", "replay", "report", "gate", "sql", "labels")
+    )
 
 
-@pytest.mark.parametrize("command", ["demo", "import", "replay", "report", "gate", "sql", "labels"])
+@pytest.mark.parametrize(
+    "command", ["demo", "import", "init", "doctor", "replay", "report", "gate", "sql", "labels"]
+)
 def test_every_command_has_help_with_an_example(capsys, command):
     status, out, _ = run(capsys, command, "--help")
     assert status == 0

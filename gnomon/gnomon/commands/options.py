@@ -38,3 +38,10 @@ def config_of(arguments: argparse.Namespace) -> Config:
     from gnomon.config import load
 
     return load(Path(arguments.config))
+
+
+def port(text: str) -> int:
+    """A port number; 0 for any free one."""
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; write a number from 0 to 65535")
+    return int(text)

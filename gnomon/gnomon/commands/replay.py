@@ -1,9 +1,9 @@
 """Run the candidates over the traffic, out of band, and log every pair exactly once.
 
 Reads from where the log stands, so that it can be stopped and started at any time: Ctrl-C or SIGTERM commits
-what is waiting and ends. All candidates of the configuration share one read; one that is new catches up from its
-own start while the others wait. Several workers on Kafka topics share their partitions; other traffic has one
-worker at a time.
+what is waiting and ends, within [replay] stop_within_s; a second one ends at once. All candidates of the
+configuration share one read; one that is new catches up from its own start while the others wait. Several workers
+on Kafka topics share their partitions; other traffic has one worker at a time.
 
 A window (--from, --to) is where reading begins and ends: by the time a message was sent (Kafka), else by the
 requests' own. --from counts for candidates that have read nothing yet; give it at each start. What stands before
@@ -14,6 +14,7 @@ example:
   gnomon replay --follow --config arrival-delay/gnomon.toml
   gnomon replay --candidate 3.3 --candidate 3.4 --limit 10000
   gnomon replay --from 2026-11-24T08:00 --to 2026-11-25T08:00 --pace 10x
+  gnomon replay --follow --log-format json --metrics-port 9464
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ import argparse
 import datetime
 import sys
 
+from gnomon import logs
 from gnomon.commands import options
 from gnomon.exits import DONE, UNABLE
+from gnomon.logs import Format
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +72,30 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="the rate at which requests came (1x) or a multiple of it (10x); default: as fast as possible",
     )
     options.add_json(parser, "what was done")
+    telling = parser.add_argument_group("what it tells, on stderr")
+    telling.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        help="a line for each commit, with run, candidate, version, pairs, errors and lag, "
+        "instead of the display for people",
+    )
+    loud = telling.add_mutually_exclusive_group()
+    loud.add_argument(
+        "--verbose", action="store_true", help="also what the libraries say; implies --log-format text"
+    )
+    loud.add_argument("--quiet", action="store_true", help="warnings and errors alone")
+    telling.add_argument(
+        "--metrics-port",
+        type=options.port,
+        metavar="PORT",
+        help="serve Prometheus metrics there, such as 9464; 0 takes a free port and prints it",
+    )
+    telling.add_argument(
+        "--metrics-address",
+        metavar="ADDRESS",
+        default="127.0.0.1",
+        help="to serve them on (default: 127.0.0.1, this machine alone; 0.0.0.0: all)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -76,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gnomon_capture.errors import UsageError
     from gnomon_replay.window import Window
 
-    from gnomon.replaying import replay
+    from gnomon.replaying import Telling, replay
 
     if arguments.end is not None:
         if arguments.follow:
@@ -85,7 +112,16 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError("--to lies in the future; use --follow, or a time past")
         if arguments.begin is not None and arguments.begin >= arguments.end:
             raise UsageError("--from has to lie before --to")
+    form: Format | None = arguments.log_format or ("text" if arguments.verbose else None)
+    if form is not None:
+        logs.configure(form, verbose=arguments.verbose, quiet=arguments.quiet)
     config = options.config_of(arguments)
+    telling = Telling(
+        log_lines=form is not None,
+        quiet=arguments.quiet,
+        metrics_port=arguments.metrics_port,
+        metrics_address=arguments.metrics_address,
+    )
     named = [config.candidate(version) for version in dict.fromkeys(arguments.candidate)]
     done = replay(
         config,
@@ -93,6 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
         follow=arguments.follow,
         window=Window(begin=arguments.begin, end=arguments.end, limit=arguments.limit),
         pace=arguments.pace,
+        telling=telling,
     )
     if arguments.json:
         sys.stdout.buffer.write(msgspec.json.encode(done) + b"\n")
