@@ -110,7 +110,13 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) ->
 
 
 def children(process: subprocess.Popen[str]) -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    """What it started: the wardens of its models, and behind them the hosts."""
+    wardens = started_by(process.pid)
+    return [*wardens, *(host for warden in wardens for host in started_by(warden))]
+
+
+def started_by(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def runs(pid: int) -> bool:
@@ -285,7 +291,7 @@ def test_metrics_count_what_is_in_the_log(folder: Path, start: Start) -> None:
     assert found["gnomon_host_restarts_total model=2"] == 0
     assert found["process_resident_memory_bytes"] > 1e7
     # More traffic, and a host that dies.
-    os.kill(children(process)[0], signal.SIGKILL)
+    os.kill(children(process)[-1], signal.SIGKILL)
     mirrored(folder, range(40, 60))
     wait_for(lambda: len(logged(folder)) == 60, process)
     wait_for(lambda: scraped(url)["gnomon_pairs_total candidate=2"] == 60, process)
