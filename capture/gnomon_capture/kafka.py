@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from socket import socket as Socket  # noqa: N812 - a method below has the other name
 from typing import TYPE_CHECKING, Any
 
 import kafka.errors
 from kafka import KafkaProducer
 from kafka.net.compat import KafkaNetClient
+from kafka.net.inet import KafkaNetSocket
 from kafka.partitioner.default import murmur2
 
 from gnomon_capture.address import KafkaAddress
@@ -28,6 +32,7 @@ _log = logging.getLogger("gnomon_capture")
 _PATIENCE_MS = 5_000  # for the first broker to answer, and for the topic's partitions
 _RECONNECT_MS = 2_000  # the client's default would leave a broker that is back alone for half a minute
 _ABANDON_S = 1.0
+_DIRECT = "gnomon-direct://"
 _HEADERS = [(CONTENT_TYPE_HEADER, CONTENT_TYPE_NDJSON.encode())]
 _ARROW_HEADERS = [(CONTENT_TYPE_HEADER, CONTENT_TYPE_ARROW.encode())]
 _OURS = frozenset(
@@ -122,10 +127,12 @@ class KafkaTransport:
             "max_block_ms": _PATIENCE_MS,
             "metrics_enabled": False,
             "reconnect_backoff_max_ms": _RECONNECT_MS,
+            **({} if options.get("socks5_proxy") else {"proxy_url": _DIRECT}),
             **options,
             "bootstrap_servers": list(address.servers),
             "client_id": f"{_THREADS}{process}",
         }
+        self._clients: list[KafkaNetClient] = []  # those of the producer, from its making on
         self._producer: _Producer | None = None
         self._in_flight: list[tuple[Frame, Any]] = []
         self.partitions = 0
@@ -144,7 +151,7 @@ class KafkaTransport:
         """
         with _quiet(), kafka_errors(self._address):
             try:
-                producer = _Producer(**self._config)
+                producer = _Producer(self._clients, **self._config)
             except (ValueError, TypeError, OSError, RuntimeError, AssertionError) as exc:
                 raise UsageError(f"{self._address}: {exc}; correct the Kafka settings") from exc
             try:
@@ -202,6 +209,18 @@ class KafkaTransport:
         if self._producer is not None:
             self._producer.abandon()
             self._producer = None
+        self._clients.clear()
+
+    def disown(self) -> None:
+        """Closes this process's copies of the sockets: by the system's call, for Python's would speak on them."""
+        open_ = {sock for client in self._clients for sock in _sockets_of(client)} | set(_connecting)
+        for sock in open_:
+            descriptor = sock.detach()
+            if descriptor >= 0:
+                os.close(descriptor)
+        for client in self._clients:
+            with contextlib.suppress(AttributeError, OSError):
+                client._net._selector.close()  # noqa: SLF001 - closes the descriptor, and leaves what it watches
 
     def close(self, timeout_s: float) -> None:
         """Ends the client; waits for what is under way if there is time."""
@@ -240,11 +259,43 @@ def _arrow_encoder() -> ArrowEncoder:
     return ArrowEncoder()
 
 
+# Every socket that was made by a mirror's producer, whatever became of it.
+_connecting: weakref.WeakSet[Socket] = weakref.WeakSet()
+
+
+class _Direct(KafkaNetSocket):  # type: ignore[misc]
+    """No proxy. kafka-python leaves a socket whose connection is refused to the garbage collector; this closes it."""
+
+    SCHEMES = ("gnomon-direct",)
+
+    def socket(self, *args: Any) -> Socket:
+        made = Socket(*args)
+        _connecting.add(made)
+        return made
+
+    async def sock_connect(self, net: Any, sock: Socket, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await super().sock_connect(net, sock, *args, **kwargs)
+        except BaseException:
+            sock.close()
+            raise
+
+
+def _sockets_of(client: Any) -> Iterator[Socket]:
+    """A client's sockets, by names that are kafka-python's own; a test counts those that a child is left with."""
+    with contextlib.suppress(AttributeError):
+        yield from (client._net._wakeup_r, client._net._wakeup_w)  # noqa: SLF001
+        for connection in list(client._manager._conns.values()):  # noqa: SLF001
+            sock = getattr(connection.transport, "_sock", None)
+            if sock is not None:
+                yield sock
+
+
 class _Producer(KafkaProducer):  # type: ignore[misc]
     """kafka-python's producer, ended by its owner alone."""
 
-    def __init__(self, **config: Any) -> None:
-        clients = []
+    def __init__(self, clients: list[KafkaNetClient], **config: Any) -> None:
+        clients.clear()
 
         def make_client(**client_config: Any) -> Any:
             clients.append(KafkaNetClient(**client_config))

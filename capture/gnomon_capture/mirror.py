@@ -5,9 +5,12 @@ from __future__ import annotations
 import atexit
 import itertools
 import logging
+import multiprocessing
 import os
 import re
 import socket
+import sys
+import threading
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -16,9 +19,13 @@ from typing import Any, Self
 
 import msgspec
 
+from gnomon_capture import forks
 from gnomon_capture.address import parse_address
+from gnomon_capture.copying import deep_copied, is_longer, shallow_copied
 from gnomon_capture.errors import UsageError
+from gnomon_capture.footprint import UNMEASURED_BYTES
 from gnomon_capture.handoff import Dropped, Handoff
+from gnomon_capture.overflow import overflow_folder
 from gnomon_capture.record import PROCESS_PATTERN, Served
 from gnomon_capture.sender import Sender
 from gnomon_capture.settings import CaptureSettings, from_mapping
@@ -40,6 +47,8 @@ class MirrorStats(msgspec.Struct, frozen=True, kw_only=True):
         unacknowledged: how many of the mirrored the traffic's transport has not acknowledged yet.
         refused: how many of the mirrored it refused for good, as too large.
         away: whether it is away.
+        overflowing: whether requests go to the overflow folder, or lie there still. Those that do are among the
+            unacknowledged.
     """
 
     process: str
@@ -51,6 +60,7 @@ class MirrorStats(msgspec.Struct, frozen=True, kw_only=True):
     unacknowledged: int
     refused: int
     away: bool
+    overflowing: bool = False
 
 
 class Mirror:
@@ -61,6 +71,10 @@ class Mirror:
     dropped and counted. Close it when the process ends, or use it as a context manager; at the interpreter's
     exit that is done for you.
 
+    A mirror made before a fork (a server that preloads the application) works in the parent and in every child:
+    each child that mirrors something is a process of its own in the accounts, and what waited in the parent
+    stays the parent's.
+
     >>> with Mirror("spool:traffic", service="arrival-delay") as mirror:  # doctest: +SKIP
     ...     mirror.record({"carrier": "UA", "dep_delay": 2.0}, served={"label": "late", "score": 0.83})
 
@@ -68,7 +82,7 @@ class Mirror:
         to: `kafka://host:9092/topic` (more hosts after commas) or `spool:folder`.
         service: what the records name as theirs.
         process: this capturing process's name in the accounts, of letters, digits, `.`, `_` and `-`; no two may
-            share one, ever. By default host, process id and start.
+            share one, ever. By default host, process id and start. Forked children add theirs to it.
         kafka: further settings of kafka-python's producer, such as `security_protocol`.
         require: open the traffic now, and raise if that fails; else it is opened in the background, and a
             failure is logged.
@@ -77,6 +91,11 @@ class Mirror:
         UsageError: the address, a setting or the process's name is not what it should be.
         TrafficError: `require` was given, and the traffic cannot be written.
     """
+
+    process: str
+    _handoff: Handoff
+    _sender: Sender
+    _told: bool
 
     def __init__(
         self,
@@ -89,21 +108,23 @@ class Mirror:
         require: bool = False,
     ) -> None:
         settings = from_mapping(CaptureSettings, msgspec.structs.asdict(settings), "capture")
+        process_given = process
         process = _process_name() if process is None else process
         if not re.match(PROCESS_PATTERN, process):
             raise UsageError(f"{process!r} cannot name a process; use letters, digits, `.`, `_` and `-`")
-        self.process = process
-        self._told = False
-        self._close_timeout_s = settings.close_timeout_s
-        self._handoff = Handoff(settings.buffer_records)
-        self._waiting = self._handoff.waiting
+        self._to = to
         self._name = str(parse_address(to))
-        transport = make_transport(to, process, settings, kafka)
-        self._sender = Sender(self._handoff, transport, self._name, process, service, settings)
+        self._given = process_given
+        self._service = service
+        self._settings = settings
+        self._kafka = kafka
+        self._deep = settings.copy == "deep"
+        self._max_bytes = settings.max_record_bytes
+        self._set_up(process)
         if require:
             self._sender.delivery.open()
-        self._sender.start()
-        atexit.register(self.close)
+        self._start()
+        forks.tell(self)
 
     def record(
         self,
@@ -118,7 +139,7 @@ class Mirror:
     ) -> None:
         """Mirrors one request. Never raises, never waits.
 
-        What is passed is copied, one level deep: nested values must not change afterwards.
+        What is passed is copied, one level deep: nested values must not change afterwards, or `copy = "deep"`.
 
         Args:
             features: flat scalars by name; or
@@ -132,13 +153,25 @@ class Mirror:
         try:
             waiting = self._waiting
             if len(waiting) >= self._handoff.bound:
-                self._refuse()
-                return
+                if not self._makes_room():
+                    return
+                waiting = self._waiting
+            if payload is not None:
+                if is_longer(payload, self._max_bytes):
+                    self._handoff.oversize.add()
+                    return
+                payload = deep_copied(payload) if self._deep else shallow_copied(payload)
+            if self._deep:
+                features, served, attributes = (
+                    deep_copied(features),
+                    deep_copied(served),
+                    deep_copied(attributes),
+                )
             waiting.append(
                 (
                     _time_ns() if ts is None else ts,
                     None if features is None else {**features},
-                    None if payload is None else _copied(payload),
+                    payload,
                     # `isinstance` of a msgspec class costs as much as the copy
                     served if served is None or served.__class__ is Served else {**served},  # type: ignore[dict-item]
                     key,
@@ -165,6 +198,7 @@ class Mirror:
             unacknowledged=ledger.mirrored - settled,
             refused=delivery.refused,
             away=delivery.away,
+            overflowing=self._sender.overflow is not None and not self._sender.overflow.settled,
         )
 
     def close(self, timeout_s: float | None = None) -> None:
@@ -176,11 +210,11 @@ class Mirror:
             timeout_s: by default `close_timeout_s` of the settings.
         """
         self._handoff.close()
-        self._sender.close(self._close_timeout_s if timeout_s is None else timeout_s)
+        self._sender.close(self._settings.close_timeout_s if timeout_s is None else timeout_s)
         atexit.unregister(self.close)
         stats = self.stats()
         unsent = stats.waiting + stats.dropped.get(Dropped.UNSENT, 0)
-        if (unsent or stats.unacknowledged) and not self._told:
+        if (unsent or (stats.unacknowledged and not self._sender.kept)) and not self._told:
             self._told = True
             _log.warning(
                 "mirroring to %s ended: %d requests could not be sent, %d were sent and not acknowledged",
@@ -197,8 +231,50 @@ class Mirror:
     ) -> None:
         self.close()
 
-    def _refuse(self) -> None:
-        (self._handoff.late if self._handoff.closed else self._handoff.full).add()
+    def after_fork_in_child(self) -> None:
+        """Lets go of what is the parent's. What a child needs is begun with the first request that it mirrors."""
+        closed, parents = self._handoff.closed, self._sender
+        parents.disown()
+        forks.keep((parents, self._handoff))
+        atexit.unregister(self.close)
+        self._set_up(_child_name(self._given))
+        if closed:
+            self._handoff.close()
+        else:
+            self._handoff.resize(0)
+
+    def _set_up(self, process: str) -> None:
+        self.process = process
+        self._told = False
+        self._starting = threading.Lock()
+        settings = self._settings
+        bound = min(settings.buffer_records, max(settings.buffer_bytes // UNMEASURED_BYTES, 1))
+        self._handoff = Handoff(bound)
+        self._waiting = self._handoff.waiting
+        transport = make_transport(self._to, process, settings, self._kafka)
+        overflow = settings.overflow and overflow_folder(settings.overflow, parse_address(self._to))
+        self._sender = Sender(
+            self._handoff, transport, self._name, process, self._service, settings, overflow or None
+        )
+
+    def _start(self) -> None:
+        self._sender.start()
+        atexit.register(self.close)
+        pool = sys.modules.get("multiprocessing.util")
+        if pool is not None and multiprocessing.parent_process() is not None:
+            # Its forked children end without running what atexit has.
+            pool.Finalize(self, self.close, exitpriority=100)
+
+    def _makes_room(self) -> bool:
+        """Whether there is room now, since this was a child's first request; else counts it."""
+        if not self._sender.started and not self._handoff.closed:
+            with self._starting:
+                if not self._sender.started and not self._handoff.closed:
+                    self._start()
+                    self._handoff.resize(1000)  # until the sender has measured
+            return True
+        self._handoff.refuse()
+        return False
 
 
 def check_transport(to: str, *, kafka: Mapping[str, Any] | None = None) -> None:
@@ -213,8 +289,8 @@ def check_transport(to: str, *, kafka: Mapping[str, Any] | None = None) -> None:
     transport.close(0)
 
 
-def _copied(payload: Any) -> Any:
-    return payload.copy() if isinstance(payload, (dict, list)) else payload
+def _child_name(given: str | None) -> str:
+    return _process_name() if given is None else f"{given[:96]}.{os.getpid()}.{time.time_ns() // 1_000_000}"
 
 
 _named = itertools.count()

@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from gnomon_capture.delivery import Delivery
 from gnomon_capture.encoder import Encoder, as_text
+from gnomon_capture.footprint import UNMEASURED_BYTES, mean_footprint_bytes
 from gnomon_capture.frames import Frame, OpenFrames
 from gnomon_capture.handoff import Dropped, Handoff, Waiting
+from gnomon_capture.overflow import Overflow
 from gnomon_capture.record import Ledger, encode_lines, format_ts
 from gnomon_capture.settings import CaptureSettings
 from gnomon_capture.transport import Transport
@@ -24,6 +28,10 @@ _BACKLOG_SLICES = 20
 _SHORTEST_PAUSE_S = 0.0002
 _LONGEST_PAUSE_S = 0.05
 _CLOSING_PAUSE_S = 0.002
+_SIZE_EVERY_S = 0.2
+_FEED_LINES = (
+    500  # of what lies on the disk, in one step; more than arrive meanwhile, or draining would not end
+)
 # The last parts of the time for closing belong to the acknowledgements, then to the closing ledger.
 _DRAIN_FRAC = 0.8
 _ACKNOWLEDGE_FRAC = 0.95
@@ -56,6 +64,7 @@ class Sender:
         handoff: where requests wait.
         transport: not yet opened.
         name: the traffic's address, for messages.
+        overflow: the folder for requests while the transport is away; None: they wait in memory.
     """
 
     def __init__(
@@ -66,17 +75,24 @@ class Sender:
         process: str,
         service: str | None,
         settings: CaptureSettings,
+        overflow: Path | None = None,
     ) -> None:
         self.counts = Counts(0, 0, {})
-        self.delivery = Delivery(transport, name, handoff.full.value)
+        self.delivery = Delivery(transport, name, handoff.without_room, _plan(settings, overflow))
+        self.overflow: Overflow | None = None
+        if overflow is not None:
+            self.overflow = Overflow(overflow, process, transport, settings, self.delivery.put)
         self._name = name
         self._process = process
         self._handoff = handoff
         self._transport = transport
         self._encoder = Encoder(process, service, settings.max_record_bytes)
-        self._frames = OpenFrames(settings.frame_records, settings.frame_bytes, self.delivery.put)
+        self._frames = OpenFrames(settings.frame_records, settings.frame_bytes, self._put)
         self._settings = settings
+        self.kept = False  # what was not acknowledged lies in the overflow folder
         self._unsent = 0
+        self._size_at = 0.0
+        self._request_bytes = float(UNMEASURED_BYTES)
         self._began = 0.0
         self._ledger_at = 0.0
         self._closing = threading.Event()
@@ -88,8 +104,21 @@ class Sender:
         self._ledger_at = time.monotonic() + self._settings.ledger_every_s
         self._thread.start()
 
+    @property
+    def started(self) -> bool:
+        """Whether the thread was started."""
+        return self._thread.ident is not None
+
+    def disown(self) -> None:
+        """In a forked child, where the thread is not: closes what the parent has open."""
+        self._transport.disown()
+        if self.overflow is not None:
+            self.overflow.disown()
+
     def close(self, timeout_s: float) -> None:
         """Has the thread finish within the time, and waits for it."""
+        if not self.started:
+            return
         if not self._closing.is_set():
             self._began = time.monotonic()
             self._deadline = self._began + timeout_s
@@ -122,12 +151,58 @@ class Sender:
         """One round; returns how many requests it took."""
         self.delivery.step()
         now = time.monotonic()
-        took = self._take(now) if self.delivery.ready else 0
+        if now >= self._size_at:
+            self._size_at = now + _SIZE_EVERY_S
+            self._size()
+        if self.overflow is not None:
+            self._spill_or_drain(self.overflow, now)
+        took = self._take(now) if self._takes else 0
         self._frames.close_older(now - self._settings.linger_s)
-        if now >= self._ledger_at and self.delivery.ready:
+        if now >= self._ledger_at and self._takes:
             self._ledger_at = now + self._settings.ledger_every_s
             self._put_ledger(now, closed=False)
         return took
+
+    @property
+    def _takes(self) -> bool:
+        """Whether more requests may be taken from the buffer and numbered."""
+        overflow = self.overflow
+        if overflow is not None and overflow.active:
+            return overflow.writable and not self._handoff.overflowing
+        return self.delivery.ready
+
+    def _put(self, frame: Frame) -> None:
+        if self.overflow is not None and self.overflow.active:
+            self.overflow.put(frame, time.monotonic())
+        else:
+            self.delivery.put(frame)
+
+    def _size(self) -> None:
+        """Has no more requests wait than fit into the bytes allowed, by those that wait now."""
+        mean = mean_footprint_bytes(self._handoff.waiting)
+        if mean is not None:
+            self._request_bytes = mean
+        bound = int(self._settings.buffer_bytes / self._request_bytes)
+        self._handoff.resize(min(max(bound, 1), self._settings.buffer_records))
+
+    def _spill_or_drain(self, overflow: Overflow, now: float) -> None:
+        """To the disk while the transport is away or too slow; from there when it is back."""
+        if not overflow.active:
+            if self.delivery.away or self._falls_behind():
+                self._frames.close_all()
+                overflow.begin(self.delivery.under_way(), now)
+        else:
+            overflow.flush(now)
+            self._frames.close_all()  # so that the disk has it before the process may die
+            if self.delivery.ready:
+                overflow.feed(_FEED_LINES, now)
+        overflow.settle()
+        if self.delivery.ready and not overflow.active and not self._closing.is_set():
+            overflow.adopt(_FEED_LINES, now)
+        self._handoff.overflowing = overflow.active and overflow.full(now)
+
+    def _falls_behind(self) -> bool:
+        return not self.delivery.ready and len(self._handoff.waiting) > self._handoff.bound // 2 > 0
 
     def _take(self, now: float) -> int:
         waiting = len(self._handoff.waiting)
@@ -147,7 +222,8 @@ class Sender:
     def _by_partition(self, taken: list[Waiting]) -> dict[int, list[Waiting]]:
         partitions = self._transport.partitions
         unkeyed = self._frames.unkeyed(partitions)
-        if partitions == 1:
+        # On the disk all are in one order; which partition it will be, shows when they go out.
+        if partitions <= 1 or (self.overflow is not None and self.overflow.active):
             return {unkeyed: taken}
         groups: dict[int, list[Waiting]] = {}
         for item in taken:
@@ -174,12 +250,12 @@ class Sender:
         self._frames.close_all()
         frame = Frame(self._transport.ledger_partition, now, ledger=True)
         frame.add(encode_lines([self.ledger(closed=closed)]), 1)
-        self.delivery.put(frame)
+        self._put(frame)
 
     def ledger(self, *, closed: bool = False) -> Ledger:
         """The counts of all requests whose fate is settled."""
         counts = self.counts
-        refused = self._handoff.refused()
+        refused: Mapping[str, int] = self._handoff.refused()
         dropped = {reason: counts.dropped.get(reason, 0) + refused.get(reason, 0) for reason in Dropped}
         return Ledger(
             process=self._process,
@@ -200,16 +276,46 @@ class Sender:
         self._count(self.counts.taken + self._unsent)
         self._frames.close_all()
         self._settle(_ACKNOWLEDGE_FRAC)
-        if not self.delivery.away:  # not worth waiting for by itself
+        if not self.delivery.away or self.overflow is not None:  # not worth waiting for by itself
             self._put_ledger(time.monotonic(), closed=True)
             self._settle(1.0)
+        if self.overflow is not None:
+            self._leave(self.overflow)
         self.delivery.close(max(self._deadline - time.monotonic(), 0.0))
+
+    def _leave(self, overflow: Overflow) -> None:
+        """What did not arrive stays on the disk, for the next mirror that is given the folder."""
+        if not self.delivery.idle:
+            overflow.begin(self.delivery.under_way(), time.monotonic())
+        left = overflow.close()
+        self.kept = left > 0
+        if left:
+            _log.warning(
+                "mirroring to %s ended; %d bytes of requests stay in %s, and go out with the next mirror there",
+                self._name,
+                left,
+                overflow.folder,
+            )
 
     def _settle(self, frac: float) -> None:
         """Waits until everything put is acknowledged, for at most that share of the time for closing."""
-        while not self.delivery.idle and self._left(frac):
+        while not self._settled() and self._left(frac):
             self.delivery.step()
+            if self.overflow is not None:
+                self._spill_or_drain(self.overflow, time.monotonic())
+            if self.delivery.away and self.overflow is not None:
+                return  # it is safe on the disk
             time.sleep(_CLOSING_PAUSE_S)
+
+    def _settled(self) -> bool:
+        return self.delivery.idle and (self.overflow is None or self.overflow.settled)
 
     def _left(self, frac: float) -> bool:
         return time.monotonic() < self._began + (self._deadline - self._began) * frac
+
+
+def _plan(settings: CaptureSettings, overflow: Path | None) -> str:
+    """What becomes of requests while the transport is away, for the log."""
+    if overflow is None:
+        return "Requests wait; those without room are dropped and counted"
+    return f"Requests go to {overflow}, {settings.overflow_bytes} bytes of them; beyond, they are dropped and counted"

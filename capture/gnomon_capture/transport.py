@@ -12,7 +12,7 @@ from gnomon_capture.spool_writer import SpoolWriter
 
 
 class Transport(Protocol):
-    """Carries frames. Every method is called from one thread, after `open`; all may raise GnomonError."""
+    """Carries frames. Called from one thread at a time, after `open`; all methods may raise GnomonError."""
 
     @property
     def partitions(self) -> int:
@@ -42,6 +42,9 @@ class Transport(Protocol):
 
     def close(self, timeout_s: float) -> None:
         """Ends it. Nothing arrives afterwards."""
+
+    def disown(self) -> None:
+        """In a forked child: closes its copies of what the parent has open, without a word on any wire."""
 
 
 def make_transport(
