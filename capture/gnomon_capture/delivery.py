@@ -77,6 +77,15 @@ class Delivery:
         """Whether the transport is away."""
         return self._outage.begun is not None
 
+    @property
+    def trying(self) -> bool:
+        """Whether the transport is being opened, or will be in the next step."""
+        return not self._opened and (self._opening is not None or time.monotonic() >= self._retry_at)
+
+    def hurry(self) -> None:
+        """Tries again in the next step, however long the pause was to be."""
+        self._retry_at = 0.0
+
     def open(self) -> None:
         """Opens the transport.
 

@@ -260,9 +260,14 @@ class Mirror:
     def _start(self) -> None:
         self._sender.start()
         atexit.register(self.close)
+        self._end_with_pool()
+        if (pool := sys.modules.get("multiprocessing.util")) is not None:
+            pool.register_after_fork(self, Mirror._end_with_pool)  # it forgets what was registered before
+
+    def _end_with_pool(self) -> None:
+        """Forked children of multiprocessing end without running what atexit has."""
         pool = sys.modules.get("multiprocessing.util")
         if pool is not None and multiprocessing.parent_process() is not None:
-            # Its forked children end without running what atexit has.
             pool.Finalize(self, self.close, exitpriority=100)
 
     def _makes_room(self) -> bool:

@@ -191,6 +191,8 @@ class Overflow:
             self._adopted = None
         if self._lock is None:
             return 0
+        self._retry_at = 0.0
+        self.flush(0.0)
         with contextlib.suppress(GnomonError):
             self._writer.rotate()
         left = _size_bytes(self._own)

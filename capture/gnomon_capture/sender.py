@@ -269,6 +269,7 @@ class Sender:
 
     def _finish(self) -> None:
         """Sends what it can within the time, and counts the rest."""
+        self.delivery.hurry()
         while self._handoff.waiting and self._left(_DRAIN_FRAC):
             if not self._step():
                 time.sleep(_CLOSING_PAUSE_S)
@@ -303,7 +304,7 @@ class Sender:
             self.delivery.step()
             if self.overflow is not None:
                 self._spill_or_drain(self.overflow, time.monotonic())
-            if self.delivery.away and self.overflow is not None:
+            if self.overflow is not None and self.delivery.away and not self.delivery.trying:
                 return  # it is safe on the disk
             time.sleep(_CLOSING_PAUSE_S)
 
