@@ -1,0 +1,119 @@
+"""Real servers with several workers, under load, mirroring to a real broker: the accounts balance at the other end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+Reader = Callable[..., Any]
+
+APP = """
+import os
+from gnomon_capture import CaptureSettings, Mirror
+
+mirror = Mirror(os.environ["TRAFFIC"], settings=CaptureSettings(linger_s=0.05, ledger_every_s=0.3))
+
+def wsgi(environ, start_response):
+    mirror.record({"path": environ["PATH_INFO"]}, served={"label": "ok"})
+    start_response("200 OK", [("content-type", "text/plain")])
+    return [f"{mirror.process} {os.getpid()}".encode()]
+
+async def asgi(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    mirror.record({"path": scope["path"]}, served={"label": "ok"})
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": f"{mirror.process} {os.getpid()}".encode()})
+"""
+SERVERS = {
+    "gunicorn": ["gunicorn", "--preload", "--workers=3", "--graceful-timeout=20", "--bind={at}", "app:wsgi"],
+    "uvicorn": ["uvicorn", "--workers=3", "--log-level=error", "--lifespan=off", "--port={port}", "app:asgi"],
+}
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def server(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    bootstrap: str,
+    new_topic: Callable[..., str],
+    port: int,
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    (tmp_path / "app.py").write_text(APP)
+    topic = new_topic(partitions=2)
+    command = [part.format(at=f"127.0.0.1:{port}", port=port) for part in SERVERS[request.param]]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=tmp_path,
+            env=os.environ | {"TRAFFIC": f"kafka://{bootstrap}/{topic}"},
+            stdout=log,
+            stderr=log,
+        )
+    yield process, topic
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("server", SERVERS, indirect=True)
+def test_workers_under_load_account_for_every_request_and_a_killed_one_is_unclosed(
+    server: tuple[subprocess.Popen[bytes], str], port: int, bootstrap: str, consumed: Reader
+) -> None:
+    process, topic = server
+    url = f"http://127.0.0.1:{port}/"
+
+    def get(number: int) -> str | None:
+        try:
+            return httpx.get(f"{url}{number}", timeout=20).text
+        except httpx.HTTPError:  # in the worker that is killed
+            return None
+
+    deadline = time.monotonic() + 60
+    while get(-1) is None:
+        assert time.monotonic() < deadline, "the server does not answer"
+        time.sleep(0.2)
+    with ThreadPoolExecutor(8) as pool:
+        first = list(pool.map(get, range(400)))
+        time.sleep(2)  # what was answered has left the process
+        victim = Counter(first).most_common(1)[0][0]
+        assert victim is not None
+        os.kill(int(victim.split()[1]), signal.SIGKILL)
+        second = list(pool.map(get, range(400)))
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    served = Counter(answer.split()[0] for answer in [*first, *second] if answer is not None)
+    killed = victim.split()[0]
+    traffic = consumed(bootstrap, topic)
+    closing = {ledger.process: ledger for ledger in traffic.ledgers if ledger.closed}
+    assert killed not in closing
+    assert any(ledger.process == killed for ledger in traffic.ledgers)  # its last one says how far it came
+    assert set(served) - {killed} <= set(closing)
+    assert len(served) >= 2
+    for name, count in served.items():
+        seqs = sorted(one.origin.seq for one in traffic.requests if one.origin.process == name)
+        assert seqs == list(range(len(seqs)))  # nothing missing, nothing twice
+        if name == killed:
+            assert len(seqs) >= Counter(first)[victim]
+        else:  # beside the one request that waited for the server to come up
+            assert closing[name].seen == closing[name].mirrored == len(seqs)
+            assert count <= len(seqs) <= count + 1
