@@ -17,7 +17,7 @@ _log = logging.getLogger("gnomon_capture")
 # How much may be closed and not acknowledged yet; beyond, requests wait in the buffer.
 _UNDER_WAY_BYTES = 8 << 20
 _STALLED_S = 5.0
-_OPENING_S = 0.05  # how long a step waits for the transport to open
+_OPENING_S = 0.05  # how long the first step waits for the transport to open
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 10.0
 
@@ -129,9 +129,11 @@ class Delivery:
 
     def _opens(self) -> bool:
         """Whether the transport is open now. It may take seconds, in which the caller has other things to do."""
+        wait_s = 0.0
         if self._opening is None:
             self._opening = _Opening(self._transport)
-        if not self._opening.is_done(_OPENING_S):
+            wait_s = _OPENING_S
+        if not self._opening.is_done(wait_s):
             return False
         error, self._opening = self._opening.error, None
         if error is not None:

@@ -214,13 +214,14 @@ class Mirror:
         atexit.unregister(self.close)
         stats = self.stats()
         unsent = stats.waiting + stats.dropped.get(Dropped.UNSENT, 0)
-        if (unsent or (stats.unacknowledged and not self._sender.kept)) and not self._told:
+        unacknowledged = 0 if self._sender.kept else stats.unacknowledged
+        if (unsent or unacknowledged) and not self._told:
             self._told = True
             _log.warning(
                 "mirroring to %s ended: %d requests could not be sent, %d were sent and not acknowledged",
                 self._name,
                 unsent,
-                stats.unacknowledged,
+                unacknowledged,
             )
 
     def __enter__(self) -> Self:

@@ -80,11 +80,12 @@ def test_workers_under_load_account_for_every_request_and_a_killed_one_is_unclos
     server: tuple[subprocess.Popen[bytes], str], port: int, bootstrap: str, consumed: Reader
 ) -> None:
     process, topic = server
+    client = httpx.Client(timeout=20, limits=httpx.Limits(max_keepalive_connections=0))
     url = f"http://127.0.0.1:{port}/"
 
     def get(number: int) -> str | None:
         try:
-            return httpx.get(f"{url}{number}", timeout=20).text
+            return client.get(f"{url}{number}").text
         except httpx.HTTPError:  # in the worker that is killed
             return None
 
@@ -99,6 +100,7 @@ def test_workers_under_load_account_for_every_request_and_a_killed_one_is_unclos
         assert victim is not None
         os.kill(int(victim.split()[1]), signal.SIGKILL)
         second = list(pool.map(get, range(400)))
+    client.close()
     process.send_signal(signal.SIGTERM)
     process.wait(60)
     served = Counter(answer.split()[0] for answer in [*first, *second] if answer is not None)
