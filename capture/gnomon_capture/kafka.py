@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import kafka.errors
 from kafka import KafkaProducer
+from kafka.codec import has_zstd
 from kafka.net.compat import KafkaNetClient
 from kafka.net.inet import KafkaNetSocket
 from kafka.partitioner.default import murmur2
@@ -40,6 +41,12 @@ _OURS = frozenset(
 )
 
 _TOO_LARGE = (kafka.errors.MessageSizeTooLargeError, kafka.errors.RecordListTooLargeError)
+_LOGIN = (
+    kafka.errors.SaslAuthenticationFailedError,
+    kafka.errors.UnsupportedSaslMechanismError,
+    kafka.errors.IllegalSaslStateError,
+    kafka.errors.AuthorizationError,
+)
 _CONFIGURATION = (kafka.errors.KafkaConfigurationError, kafka.errors.IllegalArgumentError)
 
 _REACHABLE = "is a broker running there, and can it be reached from here?"
@@ -118,7 +125,7 @@ class KafkaTransport:
         self._config = {
             "acks": "all",
             "enable_idempotence": True,
-            "compression_type": "zstd",
+            "compression_type": "zstd" if has_zstd() else None,
             "delivery_timeout_ms": float("inf"),  # an outage must not cost the order of a key's records
             "max_request_size": 2
             * (settings.frame_bytes + settings.max_record_bytes),  # the broker has the say
@@ -152,6 +159,8 @@ class KafkaTransport:
         with _quiet(), kafka_errors(self._address):
             try:
                 producer = _Producer(self._clients, **self._config)
+            except kafka.errors.KafkaTimeoutError as exc:
+                raise (_here.heard or exc) from exc
             except (ValueError, TypeError, OSError, RuntimeError, AssertionError) as exc:
                 raise UsageError(f"{self._address}: {exc}; correct the Kafka settings") from exc
             try:
@@ -330,6 +339,7 @@ _here = threading.local()
 def _quiet() -> Iterator[None]:
     """Keeps kafka-python's log lines of this thread back."""
     _here.quiet = True
+    _here.heard = None
     try:
         yield
     finally:
@@ -337,6 +347,10 @@ def _quiet() -> Iterator[None]:
 
 
 def _is_wanted(record: logging.LogRecord) -> bool:
+    if getattr(_here, "quiet", False) and isinstance(record.args, tuple):
+        # Why it found no broker to start with, kafka-python tells its log alone.
+        heard = [one for one in record.args if isinstance(one, _LOGIN)]
+        _here.heard = heard[0] if heard else _here.heard
     ours = getattr(_here, "quiet", False) or (record.threadName or "").startswith(_THREADS)
     return not ours or _log.isEnabledFor(logging.DEBUG)
 

@@ -235,8 +235,11 @@ class Mirror:
     def after_fork_in_child(self) -> None:
         """Lets go of what is the parent's. What a child needs is begun with the first request that it mirrors."""
         closed, parents = self._handoff.closed, self._sender
-        parents.disown()
         forks.keep((parents, self._handoff))
+        try:
+            parents.disown()
+        except Exception:  # noqa: BLE001 - the child is to serve all the same
+            _log.warning("a forked child could not let go of all that its parent has open", exc_info=True)
         atexit.unregister(self.close)
         self._set_up(_child_name(self._given))
         if closed:
@@ -276,8 +279,9 @@ class Mirror:
         if not self._sender.started and not self._handoff.closed:
             with self._starting:
                 if not self._sender.started and not self._handoff.closed:
-                    self._start()
                     self._handoff.resize(1000)  # until the sender has measured
+                    self._start()
+        if len(self._waiting) < self._handoff.bound:
             return True
         self._handoff.refuse()
         return False

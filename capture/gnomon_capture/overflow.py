@@ -213,8 +213,10 @@ class Overflow:
     def _open(self) -> None:
         if self._lock is None:
             self._writer.open()
-            self._lock = os.open(self._own / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+            unnamed = self._own / f"{_LOCK}.new"  # locked before it gets the name that others look for
+            self._lock = os.open(unnamed, os.O_RDWR | os.O_CREAT, 0o666)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            unnamed.rename(self._own / _LOCK)
 
     def _copy(self, frames: list[Frame]) -> list[Path]:
         """Writes frames into files of their own; all of them or none."""

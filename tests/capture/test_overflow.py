@@ -276,7 +276,7 @@ def test_a_broker_that_is_down_at_the_start_and_a_topic_that_comes_late(
     missing = f"{new_topic()}-late"
     mirror = Mirror(
         f"kafka://{bootstrap}/{missing}",
-        settings=settings(overflow, buffer_records=100),
+        settings=settings(overflow, buffer_records=2000),
         kafka={"max_block_ms": 300},
     )
     until(lambda: mirror.stats().away)

@@ -20,6 +20,7 @@ import pytest
 Reader = Callable[..., Any]
 
 APP = """
+import asyncio
 import os
 from gnomon_capture import CaptureSettings, Mirror
 
@@ -31,6 +32,12 @@ def wsgi(environ, start_response):
     return [f"{mirror.process} {os.getpid()}".encode()]
 
 async def asgi(scope, receive, send):
+    if scope["type"] == "lifespan":  # uvicorn dies by the signal, without running what atexit has
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await asyncio.to_thread(mirror.close)
+        await send({"type": "lifespan.shutdown.complete"})
     if scope["type"] != "http":
         return
     mirror.record({"path": scope["path"]}, served={"label": "ok"})
@@ -39,7 +46,7 @@ async def asgi(scope, receive, send):
 """
 SERVERS = {
     "gunicorn": ["gunicorn", "--preload", "--workers=3", "--graceful-timeout=20", "--bind={at}", "app:wsgi"],
-    "uvicorn": ["uvicorn", "--workers=3", "--log-level=error", "--lifespan=off", "--port={port}", "app:asgi"],
+    "uvicorn": ["uvicorn", "--workers=3", "--log-level=error", "--lifespan=on", "--port={port}", "app:asgi"],
 }
 
 
