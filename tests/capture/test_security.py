@@ -16,7 +16,8 @@ from gnomon_capture.kafka import KafkaTransport
 
 Reader = Callable[..., Any]
 
-LOGIN = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN", "sasl_plain_username": "web"}
+LOGIN = {
+    "bootstrap_timeout_ms": 15_000,  # on a busy machine a login takes long"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN", "sasl_plain_username": "web"}
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_a_refused_login_is_survived_and_named_and_the_right_one_works(
     with pytest.raises(TrafficError, match="credentials"):
         Mirror(to, kafka={**LOGIN, "sasl_plain_password": "wrong"}, require=True)
     mirror = Mirror(to, kafka={**LOGIN, "sasl_plain_password": "wrong"})
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not mirror.stats().away and time.monotonic() < deadline:
         mirror.record({"n": 1})
         time.sleep(0.01)
