@@ -17,7 +17,11 @@ from gnomon_capture.kafka import KafkaTransport
 Reader = Callable[..., Any]
 
 LOGIN = {
-    "bootstrap_timeout_ms": 15_000,  # on a busy machine a login takes long"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN", "sasl_plain_username": "web"}
+    "security_protocol": "SASL_PLAINTEXT",
+    "sasl_mechanism": "PLAIN",
+    "sasl_plain_username": "web",
+    "bootstrap_timeout_ms": 15_000,  # on a busy machine a login takes long
+}
 
 
 @pytest.fixture
