@@ -12,7 +12,7 @@ kafka    the sender's CPU a record into a broker (GNOMON_BOOTSTRAP), with 12 and
 memory   the peak of a process whose broker is away while a million requests pass
 
 CPU time where possible, so that a busy machine changes little; latencies are wall time, so compare them with the
-control beside them, measured in turn. The wire format is NDJSON.
+control beside them, measured in turn.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from gnomon_capture import CaptureSettings, Mirror
 from gnomon_capture import sender as sender_module
@@ -235,9 +235,9 @@ def asgi(blocks: int) -> None:
     print(f"  with / without: throughput {ratio:.3f} (median of blocks)   p99 {p99s[0] / p99s[1]:.3f}")
 
 
-def sent(to: str, records: int, count: int) -> None:
+def sent(to: str, records: int, count: int, wire: Literal["ndjson", "arrow"] = "ndjson") -> None:
     """Prints the sender's CPU and rate, from the first record until the closing ledger is acknowledged."""
-    settings = CaptureSettings(buffer_records=records + 1, buffer_bytes=1 << 32)
+    settings = CaptureSettings(buffer_records=records + 1, buffer_bytes=1 << 32, wire=wire)
     passed = features(count)
     wall, cpu, caller = time.perf_counter(), time.process_time(), time.thread_time()
     with Mirror(to, service="bench", settings=settings) as mirror:
@@ -249,7 +249,7 @@ def sent(to: str, records: int, count: int) -> None:
     if stats.mirrored != records or stats.unacknowledged:
         raise SystemExit(f"{stats.mirrored} of {records} records were mirrored: {stats.dropped}")
     print(
-        f"  {count} features: sender {cpu / records * 1e6:6.2f} µs CPU a record, {records / wall:9,.0f} records/s sustained;"
+        f"  {wire:6} {count} features: sender {cpu / records * 1e6:6.2f} µs CPU a record, {records / wall:9,.0f} records/s sustained;"
         f" caller {handed_over / records * 1e6:5.2f} µs; sender / caller {cpu / handed_over:.1f}"
     )
 
@@ -270,11 +270,13 @@ def kafka(records: int) -> None:
     from kafka import KafkaAdminClient
 
     admin = KafkaAdminClient(bootstrap_servers=bootstrap)
-    print("kafka: NDJSON, three partitions")
-    for count in (12, 25):
-        topic = f"bench-{count}-{time.time_ns()}"
-        admin.create_topics({topic: {"num_partitions": 3}}, wait_for_metadata=True)
-        sent(f"kafka://{bootstrap}/{topic}", records, count)
+    print("kafka: three partitions")
+    wires: tuple[Literal["ndjson", "arrow"], ...] = ("ndjson", "arrow")
+    for wire in wires:
+        for count in (12, 25):
+            topic = f"bench-{count}-{time.time_ns()}"
+            admin.create_topics({topic: {"num_partitions": 3}}, wait_for_metadata=True)
+            sent(f"kafka://{bootstrap}/{topic}", records, count, wire)
     admin.close()
 
 
