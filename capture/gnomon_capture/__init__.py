@@ -3,7 +3,9 @@
 from gnomon_capture.errors import GnomonError, SettingsError, TrafficError, UnavailableError, UsageError
 from gnomon_capture.mirror import Mirror, MirrorStats, check_transport
 from gnomon_capture.record import Ledger, Origin, Request, Served
-from gnomon_capture.settings import CaptureSettings
+from gnomon_capture.redaction import redacted_key
+from gnomon_capture.selection import sticky_point
+from gnomon_capture.settings import CaptureSettings, RedactSettings, SelectRule, SelectSettings
 from gnomon_capture.spool import SpoolReader
 
 __all__ = [
@@ -13,7 +15,10 @@ __all__ = [
     "Mirror",
     "MirrorStats",
     "Origin",
+    "RedactSettings",
     "Request",
+    "SelectRule",
+    "SelectSettings",
     "Served",
     "SettingsError",
     "SpoolReader",
@@ -21,4 +26,6 @@ __all__ = [
     "UnavailableError",
     "UsageError",
     "check_transport",
+    "redacted_key",
+    "sticky_point",
 ]

@@ -11,6 +11,7 @@ from typing import Any
 from gnomon_capture.handoff import Waiting
 from gnomon_capture.record import (
     Origin,
+    RedactionError,
     Request,
     Served,
     Unencodable,
@@ -32,20 +33,26 @@ _END_NS = 253_402_300_800 * 10**9
 class Encoder:
     """Encodes requests and numbers those that it could encode. For one thread.
 
+    Args:
+        discreet: what an error says is not logged: it may hold a value that is redacted elsewhere.
+
     Attributes:
         numbered: how many requests have a number; the next one's `origin.seq`.
         unencodable: how many had no JSON form.
         oversize: how many were too large.
     """
 
-    def __init__(self, process: str, service: str | None, max_record_bytes: int) -> None:
+    def __init__(
+        self, process: str, service: str | None, max_record_bytes: int, *, discreet: bool = False
+    ) -> None:
         self.numbered = 0
         self.unencodable = 0
         self.oversize = 0
         self._process = process
         self._service = service
         self._max_bytes = max_record_bytes
-        self._complained = False
+        self._discreet = discreet
+        self._complained: set[bool] = set()
 
     def encode(self, taken: list[Waiting]) -> tuple[bytes, int]:
         """Lines, and how many. What cannot be encoded is counted, gets no number, and stops nothing else."""
@@ -61,12 +68,14 @@ class Encoder:
 
     def complain(self, exc: Exception) -> None:
         """Logs the first request that could not be encoded; the rest is only counted."""
-        if not self._complained:
-            self._complained = True
+        named = isinstance(exc, RedactionError)  # whose text names places alone
+        if named not in self._complained:
+            self._complained.add(named)
+            withheld = self._discreet and not named
             _log.warning(
                 "a request cannot be mirrored: %s: %s. It is counted as dropped; others like it will be, silently",
                 type(exc).__name__,
-                exc,
+                "what it says is withheld, as [capture.redact] is set" if withheld else exc,
             )
 
     def _one_by_one(self, taken: list[Waiting]) -> tuple[bytes, int]:
@@ -86,7 +95,7 @@ class Encoder:
         return b"".join(lines), len(lines)
 
     def _request(self, item: Waiting, seq: int) -> Request:
-        ts, features, payload, served, key, attributes, request_id = item
+        ts, features, payload, served, key, attributes, request_id, weight = item
         if features is None and payload is None:
             raise Unencodable("neither `features` nor `payload` was passed")
         return Request(
@@ -98,6 +107,7 @@ class Encoder:
             features=features,
             payload=payload,
             served=_served(served),
+            weight=weight,
             origin=Origin(process=self._process, seq=seq),
         )
 

@@ -16,6 +16,7 @@ UNMEASURED_BYTES = 2048
 """What a request is taken for before the first is seen."""
 _SAMPLE = 8
 _MOST_OBJECTS = 1000
+_random = random.Random()  # the global one is the application's, which may have seeded it
 
 
 def mean_footprint_bytes(waiting: deque[Waiting]) -> float | None:
@@ -23,7 +24,7 @@ def mean_footprint_bytes(waiting: deque[Waiting]) -> float | None:
     sizes = []
     for _ in range(_SAMPLE):
         try:
-            sizes.append(footprint_bytes(waiting[random.randrange(len(waiting))]))
+            sizes.append(footprint_bytes(waiting[_random.randrange(len(waiting))]))
         except (IndexError, ValueError):  # taken meanwhile
             break
         except Exception:  # noqa: BLE001 - whatever a caller's object does when it is looked at

@@ -12,7 +12,7 @@ from typing import Any
 
 from gnomon_capture.record import Served
 
-# ts, features, payload, served, key, attributes, request_id. A plain tuple: a class costs the caller more.
+# ts, features, payload, served, key, attributes, request_id, weight. A plain tuple: a class costs the caller more.
 Waiting = tuple[
     int | str | datetime,
     dict[str, Any] | None,
@@ -21,6 +21,7 @@ Waiting = tuple[
     Any,
     dict[str, Any] | None,
     Any,
+    float,
 ]
 
 
@@ -33,6 +34,10 @@ class Dropped(StrEnum):
     OVERSIZE = "oversize"
     CLOSED = "closed"
     UNSENT = "unsent"
+    PICK_FAILED = "pick_failed"
+    BODY_TOO_LARGE = "body_too_large"
+    RATE_LIMITED = "rate_limited"
+    NOT_REDACTED = "not_redacted"
 
 
 class Tally:
@@ -71,6 +76,7 @@ class Handoff:
         self.oversize = Tally()
         self.unencodable = Tally()
         self.late = Tally()
+        self.unpicked = {reason: Tally() for reason in (Dropped.PICK_FAILED, Dropped.BODY_TOO_LARGE)}
         self._lock = threading.Lock()  # callers never take it
 
     def resize(self, bound: int) -> None:
@@ -111,4 +117,5 @@ class Handoff:
             Dropped.OVERSIZE: self.oversize.value(),
             Dropped.UNENCODABLE: self.unencodable.value(),
             Dropped.CLOSED: self.late.value(),
+            **{reason: tally.value() for reason, tally in self.unpicked.items()},
         }

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,12 +22,15 @@ import msgspec
 
 from gnomon_capture import forks
 from gnomon_capture.address import parse_address
+from gnomon_capture.configfile import read_capture
 from gnomon_capture.copying import deep_copied, is_longer, shallow_copied
 from gnomon_capture.errors import UsageError
 from gnomon_capture.footprint import UNMEASURED_BYTES
 from gnomon_capture.handoff import Dropped, Handoff
+from gnomon_capture.metrics import register
 from gnomon_capture.overflow import overflow_folder
 from gnomon_capture.record import PROCESS_PATTERN, Served
+from gnomon_capture.screen import Screen
 from gnomon_capture.sender import Sender
 from gnomon_capture.settings import CaptureSettings, from_mapping
 from gnomon_capture.transport import make_transport
@@ -81,6 +85,7 @@ class Mirror:
     Args:
         to: `kafka://host:9092/topic` (more hosts after commas) or `spool:folder`.
         service: what the records name as theirs.
+        settings: a `CaptureSettings`, or a mapping of the same form as the table `[capture]`.
         process: this capturing process's name in the accounts, of letters, digits, `.`, `_` and `-`; no two may
             share one, ever. By default host, process id and start. Forked children add theirs to it.
         kafka: further settings of kafka-python's producer, such as `security_protocol`.
@@ -102,21 +107,23 @@ class Mirror:
         to: str,
         *,
         service: str | None = None,
-        settings: CaptureSettings = _DEFAULTS,
+        settings: CaptureSettings | Mapping[str, Any] = _DEFAULTS,
         process: str | None = None,
         kafka: Mapping[str, Any] | None = None,
         require: bool = False,
     ) -> None:
-        settings = from_mapping(CaptureSettings, msgspec.structs.asdict(settings), "capture")
+        table = settings if isinstance(settings, Mapping) else msgspec.to_builtins(settings)
+        settings = from_mapping(CaptureSettings, table, "capture")
         process_given = process
         process = _process_name() if process is None else process
         if not re.match(PROCESS_PATTERN, process):
             raise UsageError(f"{process!r} cannot name a process; use letters, digits, `.`, `_` and `-`")
+        self.service = service
         self._to = to
         self._name = str(parse_address(to))
         self._given = process_given
-        self._service = service
         self._settings = settings
+        self._screen = Screen(settings, service)
         self._kafka = kafka
         self._deep = settings.copy == "deep"
         self._max_bytes = settings.max_record_bytes
@@ -125,6 +132,34 @@ class Mirror:
             self._sender.delivery.open()
         self._start()
         forks.tell(self)
+
+    @classmethod
+    def from_config(
+        cls,
+        path: str | os.PathLike[str] = "gnomon.toml",
+        *,
+        service: str | None = None,
+        process: str | None = None,
+        kafka: Mapping[str, Any] | None = None,
+        require: bool = False,
+    ) -> Self:
+        """A mirror as a configuration file has it: `[traffic] from` and `[capture]`; the rest is not read.
+
+        Paths in the file are relative to it. The base install is enough.
+
+        Args:
+            service: by default the experiment's name.
+            process, kafka, require: as for `Mirror`.
+
+        Raises:
+            UsageError: no such file, or a line of it is wrong.
+            TrafficError: as for `Mirror`.
+        """
+        read = read_capture(Path(path))
+        service = read.service if service is None else service
+        return cls(
+            read.to, service=service, settings=read.settings, process=process, kafka=kafka, require=require
+        )
 
     def record(
         self,
@@ -177,11 +212,25 @@ class Mirror:
                     key,
                     None if attributes is None else {**attributes},
                     request_id,
+                    1.0,
                 )
             )
         except Exception as exc:  # noqa: BLE001 - whatever the caller's objects raise, it is not the caller's concern
             self._handoff.unencodable.add()
             self._handoff.complaint = exc.with_traceback(None)  # which would keep the caller's frames alive
+
+    def miss(self, reason: Dropped, exc: Exception | None = None) -> None:
+        """Counts a request that an adapter saw and could not take apart, as dropped. Never raises, never waits.
+
+        Args:
+            reason: `pick_failed` or `body_too_large`.
+            exc: what happened; the first one is logged.
+        """
+        if not self._sender.started:
+            self._begin()
+        self._handoff.unpicked[reason].add()
+        if exc is not None:
+            self._handoff.complaint = exc.with_traceback(None)
 
     def stats(self) -> MirrorStats:
         """The counts so far."""
@@ -200,6 +249,17 @@ class Mirror:
             away=delivery.away,
             overflowing=self._sender.overflow is not None and not self._sender.overflow.settled,
         )
+
+    def register_metrics(self, registry: Any = None) -> None:
+        """Shows the counts as Prometheus metrics, `gnomon_mirror_…`, read when they are scraped.
+
+        Args:
+            registry: a `prometheus_client.CollectorRegistry`; by default that library's own.
+
+        Raises:
+            ImportError: prometheus-client is not installed (`gnomon[metrics]`).
+        """
+        register(self, registry)
 
     def close(self, timeout_s: float | None = None) -> None:
         """Sends what waits and the closing ledger, and counts what could not be sent within the time.
@@ -258,7 +318,14 @@ class Mirror:
         transport = make_transport(self._to, process, settings, self._kafka)
         overflow = settings.overflow and overflow_folder(settings.overflow, parse_address(self._to))
         self._sender = Sender(
-            self._handoff, transport, self._name, process, self._service, settings, overflow or None
+            self._handoff,
+            transport,
+            self._name,
+            process,
+            self.service,
+            settings,
+            self._screen.fresh(),
+            overflow or None,
         )
 
     def _start(self) -> None:
@@ -274,13 +341,17 @@ class Mirror:
         if pool is not None and multiprocessing.parent_process() is not None:
             pool.Finalize(self, self.close, exitpriority=100)
 
-    def _makes_room(self) -> bool:
-        """Whether there is room now, since this was a child's first request; else counts it."""
+    def _begin(self) -> None:
+        """In a child: begins what its first request needs."""
         if not self._sender.started and not self._handoff.closed:
             with self._starting:
                 if not self._sender.started and not self._handoff.closed:
                     self._handoff.resize(1000)  # until the sender has measured
                     self._start()
+
+    def _makes_room(self) -> bool:
+        """Whether there is room now, since this was a child's first request; else counts it."""
+        self._begin()
         if len(self._waiting) < self._handoff.bound:
             return True
         self._handoff.refuse()

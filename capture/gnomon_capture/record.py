@@ -152,7 +152,11 @@ class Unencodable(ValueError):  # noqa: N818 - an outcome that is counted, not a
     """A request holds something that has no place in the record."""
 
 
-def _plain(value: Any) -> Any:
+class RedactionError(ValueError):
+    """A request cannot be redacted as configured. Its message names the place, never a value."""
+
+
+def plain(value: Any) -> Any:
     """Turns what serving code likes to pass (NumPy scalars, dates) into what JSON has."""
     if hasattr(value, "tolist") and hasattr(value, "ndim"):
         return value.tolist()
@@ -161,7 +165,7 @@ def _plain(value: Any) -> Any:
     raise Unencodable(f"{type(value).__name__} has no JSON form")
 
 
-_encoder = msgspec.json.Encoder(enc_hook=_plain)
+_encoder = msgspec.json.Encoder(enc_hook=plain)
 
 
 def encode_lines(records: Sequence[Request | Ledger]) -> bytes:
@@ -186,8 +190,8 @@ def _encode_line(record: Request | Ledger) -> bytes:
     """One line. msgspec writes a non-finite float as null, so a line with a null is looked at again."""
     line = _encoder.encode(record)
     if b"null" in line and isinstance(record, Request) and _may_hold_non_finite(record):
-        plain = msgspec.to_builtins(record, enc_hook=_plain)
-        line = json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
+        builtins = msgspec.to_builtins(record, enc_hook=plain)
+        line = json.dumps(builtins, ensure_ascii=False, separators=(",", ":")).encode()
     return line + b"\n"
 
 

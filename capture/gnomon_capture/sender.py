@@ -16,6 +16,7 @@ from gnomon_capture.frames import Frame, OpenFrames
 from gnomon_capture.handoff import Dropped, Handoff, Waiting
 from gnomon_capture.overflow import Overflow
 from gnomon_capture.record import Ledger, encode_lines, format_ts
+from gnomon_capture.screen import Screen
 from gnomon_capture.settings import CaptureSettings
 from gnomon_capture.transport import Transport
 
@@ -44,11 +45,13 @@ class Counts:
     Attributes:
         taken: how many requests it took from the buffer.
         numbered: how many of them have a number, and so are mirrored.
+        not_selected: how many configured selection left out.
         dropped: how many are not, by reason.
     """
 
     taken: int
     numbered: int
+    not_selected: int
     dropped: dict[str, int]
 
 
@@ -64,6 +67,7 @@ class Sender:
         handoff: where requests wait.
         transport: not yet opened.
         name: the traffic's address, for messages.
+        screen: what may leave the process.
         overflow: the folder for requests while the transport is away; None: they wait in memory.
     """
 
@@ -75,9 +79,10 @@ class Sender:
         process: str,
         service: str | None,
         settings: CaptureSettings,
+        screen: Screen,
         overflow: Path | None = None,
     ) -> None:
-        self.counts = Counts(0, 0, {})
+        self.counts = Counts(0, 0, 0, {})
         self.delivery = Delivery(transport, name, handoff.without_room, _plan(settings, overflow))
         self.overflow: Overflow | None = None
         if overflow is not None:
@@ -86,7 +91,9 @@ class Sender:
         self._process = process
         self._handoff = handoff
         self._transport = transport
-        self._encoder = Encoder(process, service, settings.max_record_bytes)
+        discreet = settings.redact is not None
+        self._encoder = Encoder(process, service, settings.max_record_bytes, discreet=discreet)
+        self._screen = screen
         self._frames = OpenFrames(settings.frame_records, settings.frame_bytes, self._put)
         self._settings = settings
         self.kept = False  # what was not acknowledged lies in the overflow folder
@@ -156,7 +163,8 @@ class Sender:
             self._size()
         if self.overflow is not None:
             self._spill_or_drain(self.overflow, now)
-        took = self._take(now) if self._takes else 0
+        # What is seen while the mirror is off is settled at once, lest it wait and be sent once it is on.
+        took = self._take(now) if self._takes or self._screen.off else 0
         self._frames.close_older(now - self._settings.linger_s)
         if now >= self._ledger_at and self._takes:
             self._ledger_at = now + self._settings.ledger_every_s
@@ -209,15 +217,19 @@ class Sender:
         size = min(max(_SLICE_RECORDS, waiting // _BACKLOG_SLICES), _LONGEST_SLICE_RECORDS)
         taken = self._handoff.take(size)
         if taken:
-            for partition, part in self._by_partition(taken).items():
+            chosen = self._screen.let_out(taken, self._encoder.complain)
+            for partition, part in self._by_partition(chosen).items():
                 lines, count = self._encoder.encode(part)
                 if count:
                     self._frames.add(partition, lines, count, now)
             self._count(self.counts.taken + len(taken))
+        self._complain()
+        return len(taken)
+
+    def _complain(self) -> None:
         if self._handoff.complaint is not None:
             self._encoder.complain(self._handoff.complaint)
             self._handoff.complaint = None
-        return len(taken)
 
     def _by_partition(self, taken: list[Waiting]) -> dict[int, list[Waiting]]:
         partitions = self._transport.partitions
@@ -233,17 +245,18 @@ class Sender:
     def _partition(self, key: object, unkeyed: int) -> int:
         try:
             text = as_text(key)
-        except ValueError:  # the encoder will meet it again, and count it
+        except Exception:  # noqa: BLE001 - whatever a caller's object raises; the encoder will meet it, and count it
             return unkeyed
         return unkeyed if text is None else self._transport.partition_of(text)
 
     def _count(self, taken: int) -> None:
-        dropped = {
-            Dropped.UNENCODABLE.value: self._encoder.unencodable,
-            Dropped.OVERSIZE.value: self._encoder.oversize,
-            Dropped.UNSENT.value: self._unsent,
+        dropped: dict[str, int] = {
+            **self._screen.dropped,
+            Dropped.UNENCODABLE: self._encoder.unencodable + self._screen.dropped[Dropped.UNENCODABLE],
+            Dropped.OVERSIZE: self._encoder.oversize,
+            Dropped.UNSENT: self._unsent,
         }
-        self.counts = Counts(taken, self._encoder.numbered, dropped)
+        self.counts = Counts(taken, self._encoder.numbered, self._screen.not_selected, dropped)
 
     def _put_ledger(self, now: float, *, closed: bool) -> None:
         """Puts the counts behind all that they count."""
@@ -263,6 +276,7 @@ class Sender:
             upto_seq=counts.numbered - 1,
             seen=counts.taken + sum(refused.values()),
             mirrored=counts.numbered,
+            not_selected=counts.not_selected,
             dropped={reason.value: count for reason, count in dropped.items() if count},
             closed=closed,
         )
@@ -275,6 +289,7 @@ class Sender:
                 time.sleep(_CLOSING_PAUSE_S)
         self._unsent = len(self._handoff.take(len(self._handoff.waiting)))
         self._count(self.counts.taken + self._unsent)
+        self._complain()
         self._frames.close_all()
         self._settle(_ACKNOWLEDGE_FRAC)
         if not self.delivery.away or self.overflow is not None:  # not worth waiting for by itself

@@ -1,95 +1,28 @@
-"""Settings of capture, and the one strict checker that every stage's settings pass.
-
-Settings are frozen values, made from a mapping (a TOML table) by `from_mapping`: an unknown key fails and
-names the nearest known one, a value of the wrong type fails and says what was expected.
-"""
+"""Settings of capture, and, handed on for every stage, the one strict checker that settings pass."""
 
 from __future__ import annotations
 
-import difflib
-import re
-import types
-import typing
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
 
-from gnomon_capture.errors import SettingsError
 from gnomon_capture.record import MAX_RECORD_BYTES
+from gnomon_capture.redact_settings import RedactSettings
+from gnomon_capture.select_settings import SelectRule, SelectSettings
+from gnomon_capture.strict import Frac, PositiveFloat, PositiveInt, Settings, duration_s, from_mapping
 
-Frac = Annotated[float, msgspec.Meta(ge=0, le=1)]
-"""A share of something, 0 to 1, never percent."""
-PositiveFloat = Annotated[float, msgspec.Meta(gt=0, le=1e12)]
-PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
-
-T = TypeVar("T", bound="Settings")
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all settings: frozen, keyword-only, closed."""
-
-    def check(self, path: str) -> None:
-        """Raises SettingsError where single values are right but do not fit together."""
-
-
-def from_mapping(cls: type[T], mapping: Mapping[str, Any], path: str) -> T:
-    """Settings of class `cls` from one table of the configuration.
-
-    Args:
-        mapping: the table, as `tomllib` gives it.
-        path: where the table stands, for messages, such as `gate` or `candidate.0`.
-
-    Raises:
-        SettingsError: an unknown key, a missing one, or a value of the wrong type or out of its range.
-    """
-    if not isinstance(mapping, Mapping):
-        raise SettingsError(path, f"a table is expected here, not {mapping!r:.40}")
-    _refuse_unknown(cls, mapping, path)
-    try:
-        settings = msgspec.convert(dict(mapping), cls)
-    except msgspec.ValidationError as exc:
-        message, _, where = str(exc).partition(" - at `$.")
-        raise SettingsError(f"{path}.{where.rstrip('`')}" if where else path, message) from exc
-    settings.check(path)
-    return settings
-
-
-def _refuse_unknown(cls: type[msgspec.Struct], mapping: Mapping[str, Any], path: str) -> None:
-    fields = {field.encode_name: field.type for field in msgspec.structs.fields(cls)}
-    for key, value in mapping.items():
-        if key not in fields:
-            near = difflib.get_close_matches(key, fields, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(sorted(fields))}"
-            raise SettingsError(f"{path}.{key}" if path else key, f"unknown key; {hint}")
-        nested = _settings_class(fields[key])
-        if nested is not None and isinstance(value, Mapping):
-            _refuse_unknown(nested, value, f"{path}.{key}" if path else key)
-
-
-def _settings_class(annotation: Any) -> type[msgspec.Struct] | None:
-    """The settings class in an annotation such as `Limits` or `Limits | None`."""
-    options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
-    for option in options:
-        if isinstance(option, type) and issubclass(option, msgspec.Struct):
-            return option
-    return None
-
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)\Z", re.ASCII)
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def duration_s(text: str, path: str) -> float:
-    """Seconds of a duration such as `90s`, `15m`, `24h` or `7d`.
-
-    Raises:
-        SettingsError: the text is none.
-    """
-    match = _DURATION.match(text)
-    if match is None or float(match[1]) == 0:
-        raise SettingsError(path, f"{text!r} is no duration; write `90s`, `15m`, `24h` or `7d`")
-    return float(match[1]) * _SECONDS[match[2]]
+__all__ = [
+    "CaptureSettings",
+    "Frac",
+    "PositiveFloat",
+    "PositiveInt",
+    "RedactSettings",
+    "SelectRule",
+    "SelectSettings",
+    "Settings",
+    "duration_s",
+    "from_mapping",
+]
 
 
 class CaptureSettings(Settings, frozen=True, kw_only=True):
@@ -117,6 +50,9 @@ class CaptureSettings(Settings, frozen=True, kw_only=True):
         spool_max_bytes: how large a spool's closed files may grow in sum, all processes'; beyond, the oldest are
             removed. None: they stay.
         spool_max_age: how old they may grow, such as `7d`.
+        select: which requests are mirrored; all, by default.
+        redact: what never leaves the process as it is.
+        control: a file that switches mirroring off and on, and changes the share, without a restart.
     """
 
     buffer_records: PositiveInt = 100_000
@@ -135,8 +71,13 @@ class CaptureSettings(Settings, frozen=True, kw_only=True):
     segment_s: PositiveFloat = 30.0
     spool_max_bytes: PositiveInt | None = None
     spool_max_age: str | None = None
+    select: SelectSettings = SelectSettings()
+    redact: RedactSettings | None = None
+    control: str | None = None
 
     def check(self, path: str) -> None:
-        """Checks the duration."""
+        self.select.check(f"{path}.select")
+        if self.redact is not None:
+            self.redact.check(f"{path}.redact")
         if self.spool_max_age is not None:
             duration_s(self.spool_max_age, f"{path}.spool_max_age")

@@ -121,12 +121,12 @@ _SAMPLED = f"({_DIFFER}) IS NOT NULL"
 _MEANINGS = {
     "version": "the model's version",
     "label": "the answer, in canonical form",
-    "score": "P(positive)",
+    "score": "P(positive); of a regression the value",
     "scores": "probabilities in the order of the classes",
-    "output": "JSON text",
+    "output": "JSON text: a ranking's ids, best first, or any JSON",
     "latency_us": "microseconds; only of requests that were run alone and timed",
     "error": "kind of error: exception, timeout, crash, out_of_memory, wrong_rows, wrong_type, nan_output",
-    "message": "the error's text",
+    "message": "the error's text; `unfetched: …` names features that a candidate's hook could not fetch",
 }
 _SIDES = {
     "served": "what users got",

@@ -11,18 +11,33 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gnomon_capture import Mirror
+    from gnomon_capture.adapters import ASGIMirror, MirroredEstimator, WSGIMirror, mirrored
     from gnomon_diff import compare, judge, open_log
 
 __version__ = _version("gnomon")
 
 _HOMES = {
+    "ASGIMirror": "gnomon_capture.adapters",
     "Mirror": "gnomon_capture",
+    "MirroredEstimator": "gnomon_capture.adapters",
+    "WSGIMirror": "gnomon_capture.adapters",
     "compare": "gnomon_diff",
     "judge": "gnomon_diff",
+    "mirrored": "gnomon_capture.adapters",
     "open_log": "gnomon_diff",
 }
 
-__all__ = ["Mirror", "__version__", "compare", "judge", "open_log"]
+__all__ = [
+    "ASGIMirror",
+    "Mirror",
+    "MirroredEstimator",
+    "WSGIMirror",
+    "__version__",
+    "compare",
+    "judge",
+    "mirrored",
+    "open_log",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,9 +14,12 @@ import msgspec
 from gnomon_capture.errors import SettingsError, UsageError
 from gnomon_capture.settings import CaptureSettings, from_mapping
 from gnomon_diff.settings import LabelSettings, Policy, default_policy
+from gnomon_replay.importing.settings import ImportSettings
 from gnomon_replay.settings import Experiment, Features, Model, ReplaySettings, Traffic
 
-TABLES = ("experiment", "traffic", "primary", "candidate", "replay", "features", "capture", "labels", "gate")
+TABLES = (
+    "experiment", "traffic", "import", "primary", "candidate", "replay", "features", "capture", "labels", "gate",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +121,7 @@ def _checked(path: Path, tables: Mapping[str, Any]) -> Config:
         else default_policy(has_primary_model=has_model)
     )
     _check_measurable(policy, has_model, replay)
+    from_mapping(ImportSettings, tables.get("import", {}), "import")  # read by `gnomon import` alone
     return Config(
         path=path,
         folder=path.absolute().parent,

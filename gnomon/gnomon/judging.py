@@ -10,7 +10,7 @@ from pathlib import Path
 import gnomon_diff
 import gnomon_reports
 import pyarrow as pa
-from gnomon_capture.errors import TrafficError
+from gnomon_capture.errors import TrafficError, UsageError
 from gnomon_diff.comparison import Comparison, Verdict
 from gnomon_diff.decision import Decision
 from gnomon_diff.labels import LoadedLabels
@@ -38,10 +38,16 @@ def compare_and_judge(config: Config, candidate: Model, *, examples: int, adviso
     """Measures the log and judges the candidate by the experiment's policy.
 
     Raises:
+        UsageError: the experiment's task is one that cannot be judged yet.
         ModelError: a model's file cannot be read; its digest says which pairs are its.
         LogError, DecisionError: the log or its decisions cannot be read.
         UsageError: the policy does not fit the log.
     """
+    if config.experiment.task != "binary":
+        raise UsageError(
+            f"{config.path} has a {config.experiment.task} task, and only binary ones are judged and reported so far; "
+            "its pairs are in the log: read them by `gnomon sql`"
+        )
     history = read_decisions(config.log / "decisions")
     log = open_log(config.log)
     primary = config.primary
@@ -106,7 +112,16 @@ def verdict_text(judged: Judged) -> str:
 
 
 def load_labels(config: Config, file: Path) -> LoadedLabels:
-    """Loads labels into the log, and says what they brought."""
+    """Loads labels into the log, and says what they brought.
+
+    Raises:
+        UsageError: a label of the experiment's task is no text.
+    """
+    if config.experiment.task not in ("binary", "multiclass", "text"):
+        raise UsageError(
+            f"{config.path} has a {config.experiment.task} task, whose true values cannot be loaded yet; "
+            "labels are those of binary, multiclass and text tasks"
+        )
     loaded = gnomon_diff.load_labels(file, config.log, config.experiment.task)
     left_out = f", {loaded.without_label:,} rows without one left out" if loaded.without_label else ""
     print(

@@ -45,7 +45,7 @@ def replay(config: Config, candidate: Model, *, follow: bool) -> Progress:
         stack.enter_context(_stopped_by_signals(worker))
         began = time.monotonic()
         done = worker.run(until_caught_up=not follow)
-        display.finish(done, time.monotonic() - began, panel.notes)
+        display.finish(done, time.monotonic() - began, [*panel.notes, *panel.unfetched()])
         if not follow and worker.stopping and done.lag:
             raise UnavailableError(
                 f"stopped before it had caught up, {done.lag:,} positions behind; the next run goes on from there"

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gnomon_replay.host import PAYLOAD
 from gnomon_replay.model import HostedModel
 from gnomon_replay.pairs import ANSWERS, OUTPUT
 
@@ -112,6 +113,15 @@ class Panel:
                 column.put(noise, inquiry.ask(noise))
         return {name: column.array() for name, column in columns.items()}
 
+    def unfetched(self) -> list[str]:
+        """What whoever ran it should be told of features that a model's hook could not fetch."""
+        return [
+            f"model {model.version}: {model.unfetched / model.asked:.1%} of requests asked went without features "
+            f"that its fetch_features could not fetch ({model.unfetched:,} of {model.asked:,})"
+            for model in (self.candidate, self.primary)
+            if model is not None and model.asked
+        ]
+
     def _check(self, requests: pa.Table) -> None:
         """Tries the models once. Not on a few requests alone: those may well be odd."""
         if self._checked or requests.num_rows < CHECKED_ROWS:
@@ -166,8 +176,9 @@ class _Inquiry:
         names = model.needs(known) if self._has_features.any() else []
         if not names:  # a table without columns would have no rows either
             self._has_features = np.zeros(len(column), bool)
-        self._features = pa.table({name: column.field(name) for name in names})
-        self._payloads = pa.table({"payload": pc.fill_null(requests.column("payload"), "{}")})
+        beside = _context(requests, model.context)
+        self._features = pa.table({name: column.field(name) for name in names} | beside)
+        self._payloads = pa.table({PAYLOAD: pc.fill_null(requests.column("payload"), "{}")} | beside)
 
     def ask(self, mask: Mask) -> pa.StructArray:
         """Answers to the requests of `mask`, in their order."""
@@ -184,6 +195,12 @@ class _Inquiry:
         """The answer to one request, run alone."""
         given = self._features if self._has_features[row] else self._payloads
         return self._model.time(given.slice(row, 1))
+
+
+def _context(requests: pa.Table, names: Sequence[str]) -> dict[str, pa.ChunkedArray]:
+    """What a model is told of its requests beside their features, under names that no feature can have."""
+    known = [name for name in names if requests.schema.field(name).type != pa.struct([])]
+    return {f"\0{name}": requests.column(name) for name in known}
 
 
 class _Column:

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from gnomon_capture.record import canonical_label
 
+from gnomon_replay.settings import Task
+
 
 def complete(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The table with every column and struct field of `schema`, in its order; what it lacks is null, what it
@@ -47,6 +49,43 @@ def _completed(column: pa.Array, kind: pa.DataType) -> pa.Array:
 def canonical_json(value: Any) -> str:
     """JSON text with sorted keys and no spaces; NaN and infinities bare, as the record has them."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def canonical_output(task: Task, value: Any, *, finite: bool) -> str:
+    """The one form in which outputs are stored and compared: a ranking's ids as labels are, and in any JSON
+    integral numbers without `.0`, as RFC 8785 has them.
+
+    Args:
+        finite: refuse NaN and infinities.
+
+    Raises:
+        TypeError: a ranking that is no list of ids.
+        ValueError: a number is not finite.
+
+    >>> canonical_output("ranking", [7, "7.0", "b"], finite=True)
+    '["7","7","b"]'
+    >>> canonical_output("json", {"b": 1.0, "a": [-0.0, 0.5]}, finite=True)
+    '{"a":[0,0.5],"b":1}'
+    """
+    if task == "ranking":
+        if not isinstance(value, list) or not all(isinstance(each, (str, int, float)) for each in value):
+            raise TypeError(f"a ranking is a list of ids, best first, not {value!r:.60}")
+        value = [canonical_label(each) for each in value]
+    else:
+        value = _plain_numbers(value)
+    if finite:
+        json.dumps(value, allow_nan=False)
+    return canonical_json(value)
+
+
+def _plain_numbers(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_plain_numbers(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _plain_numbers(each) for name, each in value.items()}
+    return value
 
 
 def canonical_labels(column: pa.Array) -> pa.StringArray:

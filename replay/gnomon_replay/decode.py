@@ -30,10 +30,11 @@ from gnomon_capture.record import (
 
 from gnomon_replay.arrowread import ArrowRows, read_columns, read_frames
 from gnomon_replay.blocks import Block, LedgerLine, blocks_of
-from gnomon_replay.columns import canonical_json, canonical_labels, complete
+from gnomon_replay.columns import canonical_json, canonical_labels, canonical_output, complete
 from gnomon_replay.deadletters import DeadLetters
 from gnomon_replay.fastread import read_fast, wire_schema
 from gnomon_replay.pairs import LEDGER, ORIGIN, OUTPUT, SCHEMA_VERSION, SOURCE, TIMESTAMP
+from gnomon_replay.settings import Task
 from gnomon_replay.shape import FeatureTypeError, Shape
 from gnomon_replay.traffic import Frame
 
@@ -83,8 +84,9 @@ def requests_schema(shape: Shape) -> pa.Schema:
 class Decoder:
     """Decodes frames, learning the experiment's shape as it goes. Not thread-safe."""
 
-    def __init__(self, shape: Shape, *, max_record_bytes: int) -> None:
+    def __init__(self, shape: Shape, *, max_record_bytes: int, task: Task = "binary") -> None:
         self.shape = shape
+        self._task: Task = task  # what a served `output` is
         self._max_bytes = max_record_bytes
         self._label = pa.string()  # the type of `served.label` in the lines read last
 
@@ -221,13 +223,20 @@ class Decoder:
                 "label": canonical_label(served.label),
                 "score": served.score,
                 "scores": served.scores,
-                "output": None if served.output is None else canonical_json(served.output),
+                "output": None if served.output is None else self._output(served.output),
                 "latency_us": served.latency_us,
                 "error": served.error,
             },
             "source": source,
             "origin": record.origin and {"process": record.origin.process, "seq": record.origin.seq},
         }
+
+    def _output(self, value: Any) -> str:
+        """A served output in canonical form; one that does not fit the task is recorded as it is."""
+        try:
+            return canonical_output(self._task, value, finite=False)
+        except (TypeError, RecursionError):
+            return canonical_json(value)
 
 
 def _slow_schema(shape: Shape) -> pa.Schema:

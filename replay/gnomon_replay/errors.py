@@ -3,6 +3,7 @@
 UsageError
 └── ModelError            a model file that is none, a feature it needs and the traffic has not
 UnavailableError
+├── EndpointAwayError     a candidate's endpoint cannot be reached, or is busy
 ├── LogError              the log is locked, torn, full, or of a later version
 └── OvertakenError        another worker was first; read again from where the log stands
     ├── FencedError       it moved the position that this one reads from
@@ -24,6 +25,23 @@ class ModelError(UsageError):
     def __init__(self, version: str, message: str) -> None:
         super().__init__(f"model {version}: {message}")
         self.version = version
+
+
+class EndpointAwayError(UnavailableError):
+    """A model's endpoint cannot be reached, or asks to be left alone; no request is to blame.
+
+    Attributes:
+        version: the model's version, as configured.
+        url: the endpoint's.
+    """
+
+    def __init__(self, version: str, url: str, why: str) -> None:
+        super().__init__(
+            f"model {version}: {url} does not take requests: {why}. What was committed stays; "
+            "start it, or correct its `model`, and run again"
+        )
+        self.version = version
+        self.url = url
 
 
 class LogError(UnavailableError):

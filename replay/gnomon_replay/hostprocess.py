@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from gnomon_replay import host
 from gnomon_replay.errors import ModelError
-from gnomon_replay.modelfile import ModelFile
-from gnomon_replay.settings import Model
+from gnomon_replay.modelfile import ModelFile, load_request
+from gnomon_replay.settings import Model, Task
 
 LOAD_TIMEOUT_S = 120.0
 OUTPUT_BYTES = 1 << 20
@@ -51,7 +51,7 @@ class HostProcess:
         ModelError: the model cannot be loaded.
     """
 
-    def __init__(self, model: Model, file: ModelFile, folder: Path, threads: int) -> None:
+    def __init__(self, model: Model, file: ModelFile, folder: Path, threads: int, task: Task) -> None:
         self._model = model
         self._process: subprocess.Popen[bytes] | None = None
         self._channel, theirs = socket.socketpair()
@@ -72,7 +72,7 @@ class HostProcess:
                 start_new_session=True,
             )
             theirs.close()
-            self.features, self.classes = self._load(file, folder)
+            self.features, self.classes = self._load(load_request(model, file, folder, task))
         except HostError as exc:
             self.close()
             raise ModelError(model.version, f"{file.target} cannot be loaded: {exc}") from exc
@@ -93,15 +93,16 @@ class HostProcess:
         """Whether it may be asked."""
         return self._channel.fileno() >= 0
 
-    def predict(self, table: pa.Table, positive: int) -> tuple[pa.Table, int]:
+    def predict(self, table: pa.Table) -> tuple[pa.Table, int]:
         """Answers to a batch, and the nanoseconds that the model's call took.
 
         Raises:
             HostError: no answer; a host that crashed or hung is closed and must not be asked again.
         """
-        header, answers = self._ask({"op": "predict", "positive": positive}, table, self._model.timeout_s)
+        header, answers = self._ask({"op": "predict"}, table, self._model.timeout_s)
         if answers is None or answers.num_rows != table.num_rows:
             raise HostError("wrong_rows", f"answers for {table.num_rows} requests are missing")
+        self.classes = header["classes"]  # some models name them only as they answer
         return answers, header["elapsed_ns"]
 
     def close(self) -> None:
@@ -116,16 +117,7 @@ class HostProcess:
         os.close(self._lifeline)
         self._output.close()
 
-    def _load(self, file: ModelFile, folder: Path) -> tuple[list[str] | None, list[Any] | None]:
-        request = {
-            "op": "load",
-            "kind": file.kind,
-            "path": str(file.path.absolute()),
-            "sha256": file.sha256,
-            "target": file.target,
-            "folder": str(folder.absolute()),
-            "trusted": list(self._model.trusted_types),
-        }
+    def _load(self, request: dict[str, Any]) -> tuple[list[str] | None, list[Any] | None]:
         header, _ = self._ask(request, None, LOAD_TIMEOUT_S)
         return header["features"], header["classes"]
 

@@ -6,17 +6,18 @@ the guilty request stands alone, that request gets an `error`, and the rest goes
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
-from gnomon_capture.record import canonical_label
 
-from gnomon_replay.columns import canonical_labels
+from gnomon_replay.endpoint import Endpoint
 from gnomon_replay.errors import ModelError
+from gnomon_replay.host import PAYLOAD
 from gnomon_replay.hostprocess import HostError, HostProcess
 from gnomon_replay.modelfile import locate as locate  # handed on
+from gnomon_replay.outputs import OutputReader
 from gnomon_replay.pairs import CRITICAL_KINDS, OUTPUT, UNREPRODUCED
 from gnomon_replay.settings import Experiment, Model
 
@@ -24,12 +25,21 @@ PARTS = 8
 """Into how many a failed batch is cut: a hang costs its time limit in each round, a crash a new process, and
 eighths find one request among 20,000 in five rounds, where halves take fifteen."""
 MOST_ROWS = 20_000
+CONTEXT = ("request_id", "ts", "key", "attributes")
+"""What an endpoint and a hook are told of a request."""
+_TAKING_PAYLOADS = ("callable", "endpoint")
 _TIME_FRAC = 0.25
 """The share of the time limit that a batch may take, by the best speed so far."""
 
 
 class HostedModel:
-    """A model that answers every batch, whatever it does. Not thread-safe; close it."""
+    """A model that answers every batch, whatever it does. Not thread-safe; close it.
+
+    Attributes:
+        context: columns of a request that it is told beside the features, each under its name behind a `\\0`.
+        asked, unfetched: of requests that its hook was asked about, repeated runs included, and of those of
+            which it could not fetch all.
+    """
 
     def __init__(self, model: Model, experiment: Experiment, folder: Path, threads: int) -> None:
         """Starts the host and loads the model.
@@ -44,20 +54,19 @@ class HostedModel:
         self._threads = threads
         self.digest = self._file.digest
         self._row_s = float("inf")  # a request takes in a batch
+        self.task = experiment.task
+        self.context = CONTEXT if model.is_endpoint or model.fetch_features else ()
+        self.asked = 0
+        self.unfetched = 0
+        self._reader = OutputReader(model, experiment)
         self._host = self._start()
         self.features = self._host.features
-        labels = None if self._host.classes is None else [canonical_label(c) for c in self._host.classes]
-        self._labels = None if labels is None else pa.array(labels, pa.string())
-        self._positive = 1
-        if labels is not None:
-            if experiment.positive_label not in labels:
+        if self._host.classes is not None:
+            try:
+                self._reader.refuse(self._host.classes)
+            except ModelError:
                 self.close()
-                raise ModelError(
-                    model.version,
-                    f"its classes are {labels}; none is the positive {experiment.positive_label!r}; "
-                    "correct [experiment] positive",
-                )
-            self._positive = labels.index(experiment.positive_label)
+                raise
 
     def needs(self, known: list[str]) -> list[str]:
         """The features to hand over, of those the traffic has.
@@ -65,7 +74,7 @@ class HostedModel:
         Raises:
             ModelError: the model declares a feature that no request had.
         """
-        if self.features is None:
+        if self.features is None or self._settings.fetch_features is not None:
             return known
         for name in self.features:
             if name not in known:
@@ -98,12 +107,14 @@ class HostedModel:
         """Answers to a batch, one row each, of type `pairs.OUTPUT`.
 
         Args:
-            table: a column per feature, or the column `payload` alone.
+            table: a column per feature, or the column `host.PAYLOAD`; and those of `context`.
         """
-        if self._labels is not None and table.column_names == ["payload"]:
+        if PAYLOAD in table.column_names and self._file.kind not in _TAKING_PAYLOADS:
             return self._all_failed(
                 table, "wrong_type", "this model takes features; the request has a payload"
             )
+        if self._settings.is_endpoint:
+            return self._answer_concurrently(table)
         answers = []
         begin = 0
         while begin < table.num_rows:
@@ -116,7 +127,7 @@ class HostedModel:
         """The answer to one request, run alone, with `latency_us`: the model's call, without transport."""
         try:
             answers, elapsed_ns = self._predict(table)
-            return self._outputs(answers, latency_us=max(1, round(elapsed_ns / 1000)))
+            return self._read(answers, latency_us=max(1, round(elapsed_ns / 1000)))
         except HostError as exc:
             return self._failed(table, exc)
 
@@ -124,14 +135,27 @@ class HostedModel:
         """Ends the host."""
         self._host.close()
 
-    def _start(self) -> HostProcess:
-        return HostProcess(self._settings, self._file, self._folder, self._threads)
+    def _start(self) -> HostProcess | Endpoint:
+        if self._settings.is_endpoint:
+            return Endpoint(self._settings, self.task)
+        return HostProcess(self._settings, self._file, self._folder, self._threads, self.task)
+
+    def _answer_concurrently(self, table: pa.Table) -> pa.StructArray:
+        """Several calls of an endpoint at a time, each cut into parts by itself if it fails."""
+        size = self._settings.batch_rows
+        parts = [table.slice(begin, size) for begin in range(0, table.num_rows, size)]
+        with ThreadPoolExecutor(self._settings.concurrency) as calls:
+            try:
+                return pa.concat_arrays([pa.array([], OUTPUT), *calls.map(self._answer, parts)])
+            except BaseException:
+                calls.shutdown(cancel_futures=True)
+                raise
 
     def _answer(self, table: pa.Table) -> pa.StructArray:
         try:
             answers, elapsed_ns = self._predict(table)
             self._row_s = min(self._row_s, max(1, elapsed_ns) / 1e9 / table.num_rows)
-            return self._outputs(answers)
+            return self._read(answers)
         except HostError as exc:
             if table.num_rows == 1:
                 return self._failed(table, exc)
@@ -148,7 +172,7 @@ class HostedModel:
     def _predict(self, table: pa.Table) -> tuple[pa.Table, int]:
         if not self._host.alive:
             self._host = self._start()
-        return self._host.predict(table, self._positive)
+        return self._host.predict(table)
 
     def _failed(self, table: pa.Table, error: HostError) -> pa.StructArray:
         """The one guilty request's error. A crash or hang is critical only if it comes again, alone, in a
@@ -169,31 +193,8 @@ class HostedModel:
         row = {"version": self.version, "error": kind, "message": text}
         return pa.array([row] * table.num_rows, OUTPUT)
 
-    def _outputs(self, answers: pa.Table, latency_us: int | None = None) -> pa.StructArray:
-        """The model's columns as OUTPUT; a score or label that is missing or not finite is an error."""
-        count = answers.num_rows
-        columns = {name: answers.column(name).combine_chunks() for name in answers.column_names}
-        score = columns.get("score", pa.nulls(count, pa.float64()))
-        bad = pa.repeat(False, count)
-        if "score" in columns:
-            bad = pc.invert(pc.fill_null(pc.is_finite(score), False))
-        if self._labels is not None:
-            label = self._labels.take(columns["class"])
-        elif "label" in columns:
-            label = canonical_labels(columns["label"])
-            bad = pc.or_(bad, pc.is_null(label))
-        else:
-            raise HostError("wrong_type", "an answer of a binary model needs a `label`")
-        nothing = pa.nulls(count, pa.string())
-        children = {
-            "version": pa.repeat(self.version, count),
-            "label": pc.if_else(bad, nothing, label),
-            "score": pc.if_else(bad, pa.scalar(None, pa.float64()), score),
-            "scores": pa.nulls(count, pa.list_(pa.float64())),
-            "output": nothing,
-            "latency_us": pa.nulls(count, pa.int64()) if latency_us is None else pa.repeat(latency_us, count),
-            "error": pc.if_else(bad, "nan_output", nothing),
-            "message": pc.if_else(bad, "its label or score is missing, NaN or infinite", nothing),
-        }
-        arrays = [children[field.name].cast(field.type) for field in OUTPUT]
-        return pa.StructArray.from_arrays(arrays, fields=list(OUTPUT))
+    def _read(self, answers: pa.Table, latency_us: int | None = None) -> pa.StructArray:
+        if "unfetched" in answers.column_names:
+            self.asked += answers.num_rows
+            self.unfetched += answers.num_rows - answers.column("unfetched").null_count
+        return self._reader.read(answers, self._host.classes, latency_us)

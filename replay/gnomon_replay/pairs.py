@@ -32,7 +32,7 @@ OUTPUT = pa.struct(
         ("output", pa.string()),  # canonical JSON
         ("latency_us", pa.int64()),  # of out-of-band runs: only of a request run alone and timed
         ("error", pa.string()),  # one of ERROR_KINDS
-        ("message", pa.string()),
+        ("message", pa.string()),  # of the error; or UNFETCHED
     ]
 )
 """What one model answered to one request."""
@@ -67,6 +67,9 @@ CRITICAL_KINDS = ("timeout", "crash", "out_of_memory")
 UNREPRODUCED = "unreproduced: "
 """A message begins with this when a crash or a hang did not come again with the request alone in a fresh
 host. An error of a critical kind is critical unless its message begins so."""
+UNFETCHED = "unfetched: "
+"""The message of an answer without an error begins with this, and names the features, where the candidate's hook
+could not fetch all of them."""
 
 FEATURE_TYPES = {"bool": pa.bool_(), "string": pa.string(), "double": pa.float64(), "int64": pa.int64()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import urllib.parse
 import zoneinfo
 from typing import Annotated, Literal
 
@@ -12,8 +13,8 @@ from gnomon_capture.errors import SettingsError, UsageError
 from gnomon_capture.record import canonical_label
 from gnomon_capture.settings import Frac, PositiveFloat, PositiveInt, Settings
 
-Task = Literal["binary"]
-"""What the models answer. (multiclass, regression, ranking, text and json are in the contract, not yet here.)"""
+Task = Literal["binary", "multiclass", "regression", "ranking", "text", "json"]
+"""What the models answer, and so which fields of an output mean something."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 
@@ -23,14 +24,16 @@ class Experiment(Settings, frozen=True, kw_only=True):
 
     Attributes:
         name: also the name of the log's folder, `<log>/<name>`.
-        positive: the label whose probability `score` is, in canonical form.
+        positive: of a binary task, the label whose probability `score` is.
+        classes: of a multiclass task, all labels; `scores` are in their order.
         log: a folder, relative to the configuration.
         timezone: IANA name; names hours of the week for people. Stored times are UTC.
     """
 
     name: str
     task: Task
-    positive: str | int | float | bool
+    positive: str | int | float | bool | None = None
+    classes: tuple[str | int | float | bool, ...] = ()
     log: str = "shadow"
     timezone: str = "UTC"
 
@@ -43,14 +46,38 @@ class Experiment(Settings, frozen=True, kw_only=True):
             raise SettingsError(
                 f"{path}.log", f"{self.log!r}: Delta cannot use a path with any of [ ] | ^ % \\"
             )
-        if self.positive_label in ("", "nan"):
-            raise SettingsError(f"{path}.positive", "name the label whose probability is the score")
+        self._check_task(path)
         try:
             zoneinfo.ZoneInfo("" if self.timezone == "localtime" else self.timezone)
         except (ValueError, OSError) as exc:
             raise SettingsError(
                 f"{path}.timezone", f"{self.timezone!r} is no time zone; write one such as America/New_York"
             ) from exc
+
+    def _check_task(self, path: str) -> None:
+        if self.task == "binary" and self.positive_label in ("", "nan"):
+            raise SettingsError(f"{path}.positive", "name the label whose probability is the score")
+        if self.task != "binary" and self.positive is not None:
+            raise SettingsError(
+                f"{path}.positive",
+                f"a {self.task} task has no positive label; leave it out, or correct `task`",
+            )
+        if self.task != "multiclass" and self.classes:
+            raise SettingsError(
+                f"{path}.classes",
+                f"a {self.task} task has no list of classes; leave it out, or correct `task`",
+            )
+        if self.task == "multiclass" and len(self.classes) < 2:
+            raise SettingsError(f"{path}.classes", 'name all labels, such as ["cat", "dog", "other"]')
+        labels = self.class_labels
+        for index, label in enumerate(labels):
+            if label in ("", "nan") or label in labels[:index]:
+                raise SettingsError(f"{path}.classes", f"{label!r} is no label, or stands twice")
+
+    @property
+    def class_labels(self) -> tuple[str, ...]:
+        """`classes` in the canonical form of labels."""
+        return tuple(canonical_label(each) or "" for each in self.classes)
 
     @property
     def positive_label(self) -> str:
@@ -75,13 +102,21 @@ class Model(Settings, frozen=True, kw_only=True):
 
     Attributes:
         version: how people call it; shown on every page.
-        model: `file.skops`, `file.joblib`, or `module:callable`; relative to the configuration. May be
-            missing for the primary alone: then there is no noise floor and no fair latency.
+        model: `file.skops`, `file.joblib`, `file.onnx`, an MLflow model's folder, `module:callable`, or the
+            URL of an endpoint; relative to the configuration. May be missing for the primary alone: then there
+            is no noise floor and no fair latency.
         python: the interpreter of the model's own environment; default: this one.
         timeout_s: for one batch of predictions.
-        allow_pickle: load joblib files, which run code as they load.
-        sha256: the model file's digest; pins it, and allows joblib files that have it.
+        allow_pickle: load joblib files and MLflow folders, which run code as they load.
+        sha256: the digest of the model's file, of its folder's files, or of a callable's source; pins it, and
+            allows joblib files and MLflow folders that have it.
         trusted_types: further types that a skops file may hold, beside scikit-learn's, NumPy's and SciPy's.
+        inputs: the features that the model is given, in this order, where it declares none.
+        dtypes: pandas' dtypes of features, by name; a list of values is a category with these levels.
+        classes: the labels in the order of the model's probabilities, where it does not name them.
+        fetch_features: `module:callable` that brings features which nobody recorded.
+        batch_rows: requests in one call of an endpoint.
+        concurrency: calls of an endpoint at a time.
     """
 
     version: str
@@ -91,6 +126,42 @@ class Model(Settings, frozen=True, kw_only=True):
     allow_pickle: bool = False
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
     trusted_types: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    dtypes: dict[str, str | tuple[str | int | float | bool, ...]] = msgspec.field(default_factory=dict)
+    classes: tuple[str | int | float | bool, ...] = ()
+    fetch_features: str | None = None
+    batch_rows: PositiveInt = 500
+    concurrency: PositiveInt = 4
+
+    @property
+    def is_endpoint(self) -> bool:
+        """Whether it is asked over HTTP."""
+        return (self.model or "").startswith(("http://", "https://"))
+
+    def check(self, path: str) -> None:
+        if len(set(self.inputs)) < len(self.inputs):
+            raise SettingsError(f"{path}.inputs", "a feature stands twice")
+        if self.fetch_features is not None and not all(self.fetch_features.partition(":")):
+            raise SettingsError(f"{path}.fetch_features", "write it as module:callable")
+        if self.is_endpoint and not _has_host(self.model or ""):
+            raise SettingsError(f"{path}.model", f"{self.model!r} names no host; write http://host:port/path")
+        for key in _NOT_OF_ENDPOINTS if self.is_endpoint else ():
+            if getattr(self, key):
+                raise SettingsError(
+                    f"{path}.{key}",
+                    "an endpoint has none: what it runs is its own; leave it out, and let `version` say what it is",
+                )
+
+
+_NOT_OF_ENDPOINTS = ("python", "allow_pickle", "sha256", "trusted_types", "dtypes", "fetch_features")
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
 
 
 class ReplaySettings(Settings, frozen=True, kw_only=True):

@@ -84,7 +84,7 @@ class Worker:
         logged = log.schema()
         shape.refuse_change(logged)
         shape.adopt(logged)
-        self._decoder = Decoder(shape, max_record_bytes=settings.max_record_bytes)
+        self._decoder = Decoder(shape, max_record_bytes=settings.max_record_bytes, task=panel.candidate.task)
         self._duplicates = Duplicates(log.recent_ids, settings.dedupe_ids)
         self._stop = threading.Event()
         self._lock = threading.Lock()  # over the next two, which the source's thread changes

@@ -20,7 +20,7 @@ NOON_NS = 1_795_521_600_000_000_000
 
 def item(**changes: Any) -> Waiting:
     passed = {"ts": NOON_NS, "features": {"x": 1}, "payload": None, "served": None}
-    passed |= {"key": None, "attributes": None, "request_id": None} | changes
+    passed |= {"key": None, "attributes": None, "request_id": None, "weight": 1.0} | changes
     return tuple(passed.values())  # type: ignore[return-value]
 
 

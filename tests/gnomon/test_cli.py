@@ -76,7 +76,7 @@ def test_without_arguments_it_shows_its_help(capsys):
     assert all(name in err for name in ("demo", "replay", "report", "gate", "sql", "labels"))
 
 
-@pytest.mark.parametrize("command", ["demo", "replay", "report", "gate", "sql", "labels"])
+@pytest.mark.parametrize("command", ["demo", "import", "replay", "report", "gate", "sql", "labels"])
 def test_every_command_has_help_with_an_example(capsys, command):
     status, out, _ = run(capsys, command, "--help")
     assert status == 0

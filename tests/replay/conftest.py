@@ -152,13 +152,13 @@ def shared(
     (folder / "models.py").write_text(MODELS)
     training = {"x": [0.0, 1.0, 2.0, 3.0], "y": [1.0, 0.0, 1.0, 0.0]}
     skops.io.dump(LogisticRegression().fit(pd.DataFrame(training), [0, 0, 1, 1]), folder / "logistic.skops")
-    started: dict[Model, HostedModel] = {}
+    started: dict[str, HostedModel] = {}
 
     def start(model: str, version: str = "1", **settings: Any) -> HostedModel:
         named = Model(version=version, model=model, **settings)
-        if named not in started:
-            started[named] = HostedModel(named, experiment, folder, 1)
-        return started[named]
+        if repr(named) not in started:
+            started[repr(named)] = HostedModel(named, experiment, folder, 1)
+        return started[repr(named)]
 
     yield start
     for each in started.values():

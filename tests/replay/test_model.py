@@ -148,7 +148,7 @@ def test_a_timed_request_has_a_latency_and_nothing_else_differs(hosted: Hosted, 
 
 def test_payloads_reach_a_callable_as_they_are(shared: Hosted) -> None:
     payloads = ['{"text":"gnōmōn 😀","n":9007199254740993}', "[1,null]", "NaN"]
-    answers = shared("models:given").answer(pa.table({"payload": payloads})).to_pylist()
+    answers = shared("models:given").answer(pa.table({"\0payload": payloads})).to_pylist()
     assert [each["label"] for each in answers] == [
         "{'text': 'gnōmōn 😀', 'n': 9007199254740993}",
         "[1, None]",
@@ -220,7 +220,7 @@ def test_positive_is_told_by_name_not_by_place(folder: Path, hosted: Hosted, exp
 
 
 def test_an_estimator_is_not_asked_about_payloads(shared: Hosted) -> None:
-    answers = shared("logistic.skops").answer(pa.table({"payload": ["{}"] * 5000}))
+    answers = shared("logistic.skops").answer(pa.table({"\0payload": ["{}"] * 5000}))
     assert set(answers.field("error").to_pylist()) == {"wrong_type"}
 
 
@@ -270,9 +270,9 @@ def test_foreign_types_in_a_skops_file_are_named_and_can_be_trusted(hosted: Host
     ("target", "said"),
     [
         ("none.skops", r"none\.skops cannot be read \(No such file or directory\); check its `model`"),
-        ("models.py", "write file.skops, file.joblib or module:callable"),
-        ("models:", "write file.skops, file.joblib or module:callable"),
-        (":parity", "write file.skops, file.joblib or module:callable"),
+        ("models.py", "write file.skops, file.joblib, file.onnx, .* as its `model`"),
+        ("models:", "write file.skops, file.joblib, file.onnx, .* as its `model`"),
+        (":parity", "write file.skops, file.joblib, file.onnx, .* as its `model`"),
         ("none:parity", "No module named 'none'"),
         ("models:none", "has no attribute 'none'"),
         ("models:constant", "is a int, which cannot be called"),
