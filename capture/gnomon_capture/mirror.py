@@ -129,7 +129,7 @@ class Mirror:
         self._max_bytes = settings.max_record_bytes
         self._set_up(process)
         if require:
-            self._sender.delivery.open()
+            self._sender.outlet.delivery.open()
         self._start()
         forks.tell(self)
 
@@ -234,7 +234,7 @@ class Mirror:
 
     def stats(self) -> MirrorStats:
         """The counts so far."""
-        delivery = self._sender.delivery
+        delivery, overflow = self._sender.outlet.delivery, self._sender.outlet.overflow
         settled = delivery.acknowledged + delivery.refused  # read first: it can only fall behind
         ledger = self._sender.ledger()
         return MirrorStats(
@@ -247,7 +247,7 @@ class Mirror:
             unacknowledged=ledger.mirrored - settled,
             refused=delivery.refused,
             away=delivery.away,
-            overflowing=self._sender.overflow is not None and not self._sender.overflow.settled,
+            overflowing=overflow is not None and not overflow.settled,
         )
 
     def register_metrics(self, registry: Any = None) -> None:
@@ -274,7 +274,7 @@ class Mirror:
         atexit.unregister(self.close)
         stats = self.stats()
         unsent = stats.waiting + stats.dropped.get(Dropped.UNSENT, 0)
-        unacknowledged = 0 if self._sender.kept else stats.unacknowledged
+        unacknowledged = 0 if self._sender.outlet.kept else stats.unacknowledged
         if (unsent or unacknowledged) and not self._told:
             self._told = True
             _log.warning(

@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gnomon_capture.delivery import Delivery
 from gnomon_capture.encoder import Encoder, as_text
 from gnomon_capture.footprint import UNMEASURED_BYTES, mean_footprint_bytes
-from gnomon_capture.frames import Frame, OpenFrames
+from gnomon_capture.frames import Frame
 from gnomon_capture.handoff import Dropped, Handoff, Waiting
-from gnomon_capture.overflow import Overflow
+from gnomon_capture.outlet import Outlet
 from gnomon_capture.record import Ledger, encode_lines, format_ts
 from gnomon_capture.screen import Screen
 from gnomon_capture.settings import CaptureSettings
@@ -30,9 +29,6 @@ _SHORTEST_PAUSE_S = 0.0002
 _LONGEST_PAUSE_S = 0.05
 _CLOSING_PAUSE_S = 0.002
 _SIZE_EVERY_S = 0.2
-_FEED_LINES = (
-    500  # of what lies on the disk, in one step; more than arrive meanwhile, or draining would not end
-)
 # The last parts of the time for closing belong to the acknowledgements, then to the closing ledger.
 _DRAIN_FRAC = 0.8
 _ACKNOWLEDGE_FRAC = 0.95
@@ -83,10 +79,7 @@ class Sender:
         overflow: Path | None = None,
     ) -> None:
         self.counts = Counts(0, 0, 0, {})
-        self.delivery = Delivery(transport, name, handoff.without_room, _plan(settings, overflow))
-        self.overflow: Overflow | None = None
-        if overflow is not None:
-            self.overflow = Overflow(overflow, process, transport, settings, self.delivery.put)
+        self.outlet = Outlet(handoff, transport, name, process, settings, overflow)
         self._name = name
         self._process = process
         self._handoff = handoff
@@ -94,9 +87,7 @@ class Sender:
         discreet = settings.redact is not None
         self._encoder = Encoder(process, service, settings.max_record_bytes, discreet=discreet)
         self._screen = screen
-        self._frames = OpenFrames(settings.frame_records, settings.frame_bytes, self._put)
         self._settings = settings
-        self.kept = False  # what was not acknowledged lies in the overflow folder
         self._unsent = 0
         self._size_at = 0.0
         self._request_bytes = float(UNMEASURED_BYTES)
@@ -119,8 +110,8 @@ class Sender:
     def disown(self) -> None:
         """In a forked child, where the thread is not: closes what the parent has open."""
         self._transport.disown()
-        if self.overflow is not None:
-            self.overflow.disown()
+        if self.outlet.overflow is not None:
+            self.outlet.overflow.disown()
 
     def close(self, timeout_s: float) -> None:
         """Has the thread finish within the time, and waits for it."""
@@ -134,7 +125,7 @@ class Sender:
 
     def _run(self) -> None:
         try:
-            self.delivery.step()
+            self.outlet.delivery.step()
             self._mirror()
             self._finish()
         except Exception:  # noqa: BLE001 - the serving process must not notice
@@ -156,34 +147,18 @@ class Sender:
 
     def _step(self) -> int:
         """One round; returns how many requests it took."""
-        self.delivery.step()
+        self.outlet.step(closing=self._closing.is_set())
         now = time.monotonic()
         if now >= self._size_at:
             self._size_at = now + _SIZE_EVERY_S
             self._size()
-        if self.overflow is not None:
-            self._spill_or_drain(self.overflow, now)
         # What is seen while the mirror is off is settled at once, lest it wait and be sent once it is on.
-        took = self._take(now) if self._takes or self._screen.off else 0
-        self._frames.close_older(now - self._settings.linger_s)
-        if now >= self._ledger_at and self._takes:
+        took = self._take(now) if self.outlet.takes or self._screen.off else 0
+        self.outlet.frames.close_older(now - self._settings.linger_s)
+        if now >= self._ledger_at and self.outlet.takes:
             self._ledger_at = now + self._settings.ledger_every_s
             self._put_ledger(now, closed=False)
         return took
-
-    @property
-    def _takes(self) -> bool:
-        """Whether more requests may be taken from the buffer and numbered."""
-        overflow = self.overflow
-        if overflow is not None and overflow.active:
-            return overflow.writable and not self._handoff.overflowing
-        return self.delivery.ready
-
-    def _put(self, frame: Frame) -> None:
-        if self.overflow is not None and self.overflow.active:
-            self.overflow.put(frame, time.monotonic())
-        else:
-            self.delivery.put(frame)
 
     def _size(self) -> None:
         """Has no more requests wait than fit into the bytes allowed, by those that wait now."""
@@ -192,25 +167,6 @@ class Sender:
             self._request_bytes = mean
         bound = int(self._settings.buffer_bytes / self._request_bytes)
         self._handoff.resize(min(max(bound, 1), self._settings.buffer_records))
-
-    def _spill_or_drain(self, overflow: Overflow, now: float) -> None:
-        """To the disk while the transport is away or too slow; from there when it is back."""
-        if not overflow.active:
-            if self.delivery.away or self._falls_behind():
-                self._frames.close_all()
-                overflow.begin(self.delivery.under_way(), now)
-        else:
-            overflow.flush(now)
-            self._frames.close_all()  # so that the disk has it before the process may die
-            if self.delivery.ready:
-                overflow.feed(_FEED_LINES, now)
-        overflow.settle()
-        if self.delivery.ready and not overflow.active and not self._closing.is_set():
-            overflow.adopt(_FEED_LINES, now)
-        self._handoff.overflowing = overflow.active and overflow.full(now)
-
-    def _falls_behind(self) -> bool:
-        return not self.delivery.ready and len(self._handoff.waiting) > self._handoff.bound // 2 > 0
 
     def _take(self, now: float) -> int:
         waiting = len(self._handoff.waiting)
@@ -221,7 +177,7 @@ class Sender:
             for partition, part in self._by_partition(chosen).items():
                 lines, count = self._encoder.encode(part)
                 if count:
-                    self._frames.add(partition, lines, count, now)
+                    self.outlet.frames.add(partition, lines, count, now)
             self._count(self.counts.taken + len(taken))
         self._complain()
         return len(taken)
@@ -233,9 +189,9 @@ class Sender:
 
     def _by_partition(self, taken: list[Waiting]) -> dict[int, list[Waiting]]:
         partitions = self._transport.partitions
-        unkeyed = self._frames.unkeyed(partitions)
+        unkeyed = self.outlet.frames.unkeyed(partitions)
         # On the disk all are in one order; which partition it will be, shows when they go out.
-        if partitions <= 1 or (self.overflow is not None and self.overflow.active):
+        if partitions <= 1 or self.outlet.overflowing:
             return {unkeyed: taken}
         groups: dict[int, list[Waiting]] = {}
         for item in taken:
@@ -260,10 +216,10 @@ class Sender:
 
     def _put_ledger(self, now: float, *, closed: bool) -> None:
         """Puts the counts behind all that they count."""
-        self._frames.close_all()
+        self.outlet.frames.close_all()
         frame = Frame(self._transport.ledger_partition, now, ledger=True)
         frame.add(encode_lines([self.ledger(closed=closed)]), 1)
-        self._put(frame)
+        self.outlet.put(frame)
 
     def ledger(self, *, closed: bool = False) -> Ledger:
         """The counts of all requests whose fate is settled."""
@@ -283,55 +239,29 @@ class Sender:
 
     def _finish(self) -> None:
         """Sends what it can within the time, and counts the rest."""
-        self.delivery.hurry()
+        self.outlet.delivery.hurry()
         while self._handoff.waiting and self._left(_DRAIN_FRAC):
             if not self._step():
                 time.sleep(_CLOSING_PAUSE_S)
         self._unsent = len(self._handoff.take(len(self._handoff.waiting)))
         self._count(self.counts.taken + self._unsent)
         self._complain()
-        self._frames.close_all()
+        self.outlet.frames.close_all()
         self._settle(_ACKNOWLEDGE_FRAC)
-        if not self.delivery.away or self.overflow is not None:  # not worth waiting for by itself
+        if (
+            not self.outlet.delivery.away or self.outlet.overflow is not None
+        ):  # not worth waiting for by itself
             self._put_ledger(time.monotonic(), closed=True)
             self._settle(1.0)
-        if self.overflow is not None:
-            self._leave(self.overflow)
-        self.delivery.close(max(self._deadline - time.monotonic(), 0.0))
-
-    def _leave(self, overflow: Overflow) -> None:
-        """What did not arrive stays on the disk, for the next mirror that is given the folder."""
-        if not self.delivery.idle:
-            overflow.begin(self.delivery.under_way(), time.monotonic())
-        left = overflow.close()
-        self.kept = left > 0
-        if left:
-            _log.warning(
-                "mirroring to %s ended; %d bytes of requests stay in %s, and go out with the next mirror there",
-                self._name,
-                left,
-                overflow.folder,
-            )
+        self.outlet.leave(max(self._deadline - time.monotonic(), 0.0))
 
     def _settle(self, frac: float) -> None:
         """Waits until everything put is acknowledged, for at most that share of the time for closing."""
-        while not self._settled() and self._left(frac):
-            self.delivery.step()
-            if self.overflow is not None:
-                self._spill_or_drain(self.overflow, time.monotonic())
-            if self.overflow is not None and self.delivery.away and not self.delivery.trying:
+        while not self.outlet.settled and self._left(frac):
+            self.outlet.step(closing=True)
+            if self.outlet.overflow is not None and self.outlet.away:
                 return  # it is safe on the disk
             time.sleep(_CLOSING_PAUSE_S)
 
-    def _settled(self) -> bool:
-        return self.delivery.idle and (self.overflow is None or self.overflow.settled)
-
     def _left(self, frac: float) -> bool:
         return time.monotonic() < self._began + (self._deadline - self._began) * frac
-
-
-def _plan(settings: CaptureSettings, overflow: Path | None) -> str:
-    """What becomes of requests while the transport is away, for the log."""
-    if overflow is None:
-        return "Requests wait; those without room are dropped and counted"
-    return f"Requests go to {overflow}, {settings.overflow_bytes} bytes of them; beyond, they are dropped and counted"

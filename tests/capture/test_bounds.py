@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from gnomon_capture import CaptureSettings, Mirror, Served
 from gnomon_capture.copying import deep_copied, is_longer
-from gnomon_capture.footprint import footprint_bytes
+from gnomon_capture.footprint import footprint_bytes, mean_footprint_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,17 @@ def test_no_more_requests_wait_than_fit_into_the_bytes(away: str, features: int)
     assert stats.seen + stats.waiting == 20_000 + waited
     assert 100 < stats.waiting < (1 << 20) / each
     assert stats.dropped == {"buffer_full": 20_000 + waited - stats.waiting}
+
+
+def test_an_applications_seeded_numbers_are_its_own(tmp_path: Path) -> None:
+    random.seed(7)
+    expected = [random.random() for _ in range(3)]
+    random.seed(7)
+    with Mirror(f"spool:{tmp_path}/file") as mirror:
+        for _ in range(100):
+            mirror.record({"n": 1})
+            assert mean_footprint_bytes(mirror._handoff.waiting) != 0
+    assert [random.random() for _ in range(3)] == expected
 
 
 def test_a_huge_payload_is_refused_by_its_length_and_counted(tmp_path: Path, spooled: Reader) -> None:

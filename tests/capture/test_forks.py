@@ -40,8 +40,8 @@ def run(code: str, to: str) -> str:
 
 
 FORKED = """
-while mirror.stats().unacknowledged or not mirror.stats().mirrored:
-    mirror.record({"who": "parent", "n": -1}); time.sleep(0.05)
+mirror.record({"who": "parent", "n": -1})
+while mirror.stats().unacknowledged or not mirror.stats().mirrored: time.sleep(0.01)
 for n in range(1000): mirror.record({"who": "parent", "n": n})  # some still wait while it forks
 children = []
 for number in range(3):
@@ -74,6 +74,46 @@ def check_forked(traffic: Any) -> None:
 def test_a_fork_in_the_middle_of_traffic_mixes_nothing_up(tmp_path: Path, spooled: Reader) -> None:
     run(FORKED, f"spool:{tmp_path}")
     check_forked(spooled(tmp_path))
+
+
+def test_what_a_childs_adapter_could_not_take_apart_is_in_its_ledger(tmp_path: Path, spooled: Reader) -> None:
+    code = """
+from gnomon_capture.handoff import Dropped
+if not (child := os.fork()):
+    mirror.miss(Dropped.PICK_FAILED)  # all that it ever counts
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+"""
+    run(code, f"spool:{tmp_path}")
+    closing = [ledger for ledger in spooled(tmp_path).ledgers if ledger.closed and ledger.seen]
+    assert [(ledger.seen, ledger.dropped) for ledger in closing] == [(1, {"pick_failed": 1})]
+
+
+def test_the_switch_works_in_a_child_too(tmp_path: Path, spooled: Reader) -> None:
+    """No thread of the parent's lives there that could look at the file."""
+    code = f"""
+control = {str(tmp_path / "control.toml")!r}
+mirror.close()
+mirror = Mirror(sys.argv[1], settings={{"control": control, "linger_s": 0.01}})
+if not (child := os.fork()):
+    mirror.record({{"n": 1}})
+    while not mirror.stats().mirrored: time.sleep(0.01)
+    open(control, "w").write("enabled = false")
+    time.sleep(1)
+    mirror.record({{"n": 2}})
+    mirror.close()
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+"""
+    to = f"spool:{tmp_path}/spool"
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDE + code, to], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stderr.strip() == "mirroring is switched off"
+    traffic = spooled(tmp_path / "spool")
+    assert [request.features for request in traffic.requests] == [{"n": 1}]
+    closing = [ledger for ledger in traffic.ledgers if ledger.closed and ledger.seen]
+    assert [(ledger.seen, ledger.mirrored, ledger.not_selected) for ledger in closing] == [(2, 1, 1)]
 
 
 def test_a_fork_shares_no_connection_with_a_broker(

@@ -18,6 +18,7 @@ from gnomon_capture import CaptureSettings, Mirror, delivery
 from gnomon_capture.address import parse_address
 from gnomon_capture.overflow import overflow_folder
 from gnomon_capture.segments import has_segments
+from gnomon_capture.spool_writer import SpoolWriter
 from kafka import KafkaAdminClient
 
 Reader = Callable[..., Any]
@@ -87,6 +88,39 @@ def test_while_the_traffic_is_away_requests_lie_on_the_disk_and_then_arrive_in_o
     begun, ended = [record.getMessage() for record in caplog.records]
     assert "Requests go to" in begun
     assert "goes on after" in ended
+
+
+def test_a_broker_that_is_only_slow_has_its_two_lines_in_the_log(
+    overflow: Path,
+    tmp_path: Path,
+    spooled: Reader,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(delivery, "_UNDER_WAY_BYTES", 10_000)
+    slow = threading.Event()
+    collect = SpoolWriter.collect
+
+    def late(self: SpoolWriter) -> Any:
+        return ([], []) if slow.is_set() and self.path.is_relative_to(tmp_path / "traffic") else collect(self)
+
+    monkeypatch.setattr(SpoolWriter, "collect", late)
+    mirror = Mirror(
+        f"spool:{tmp_path}/traffic", settings=settings(overflow, buffer_records=500), require=True
+    )
+    slow.set()
+    for number in range(3000):
+        mirror.record({"n": number})
+        if number % 50 == 0:
+            time.sleep(0.005)
+    until(lambda: mirror.stats().overflowing and mirror.stats().mirrored == 3000)
+    slow.clear()
+    until(lambda: not mirror.stats().overflowing)
+    mirror.close()
+    assert spooled(tmp_path / "traffic").seqs == list(range(3000))
+    begun, ended = [record.getMessage() for record in caplog.records]
+    assert "slower than the requests come" in begun
+    assert "keeps up again after" in ended
 
 
 def test_past_its_bound_requests_are_dropped_under_their_own_reason(
