@@ -5,7 +5,8 @@ python bench/capture.py calls gil --records 50000        some of them
 python tests/kafka/broker.py run -- python bench/capture.py kafka
 
 calls    µs a call, hot (in a loop) and cold (a thread just woken), with 1 and 8 threads, beside an empty call
-gil      the longest spells of the sender's thread between two sleeps, at 20,000 and 100,000 records/s
+gil      the longest spells of the sender's thread between two sleeps, at 20,000 and 100,000 records/s, and how late
+         a serving thread wakes beside it
 asgi     requests/s and p99 of a Starlette application under load, with and without a mirror, in turn
 spool    the sender's CPU a record into a spool
 kafka    the sender's CPU a record into a broker (GNOMON_BOOTSTRAP), with 12 and with 25 features
@@ -113,36 +114,54 @@ def calls(records: int) -> None:
     print(f"  dropped meanwhile: {dropped or 'none'}")
 
 
+class Spells:
+    """Stands in for the module `time` in the sender: CPU of the sender's thread between two sleeps.
+
+    A sleep lets go of Python's lock; what writes and compresses between two sleeps does too, so that a spell is
+    an upper bound of how long the lock is held.
+    """
+
+    monotonic, time_ns = staticmethod(time.monotonic), staticmethod(time.time_ns)
+
+    def __init__(self) -> None:
+        self.spells: list[int] = []
+        self._began: int | None = None
+
+    def sleep(self, pause_s: float) -> None:
+        if self._began is not None:
+            self.spells.append(time.thread_time_ns() - self._began)
+        time.sleep(pause_s)
+        self._began = time.thread_time_ns()
+
+
 def gil(records: int) -> None:
     print("gil: µs of CPU that the sender's thread spends between two sleeps, median / p99 / longest")
-    step = sender_module.Sender._step  # noqa: SLF001 - what is measured has no other name
     for rate in (20_000, 100_000):
-        spells: list[int] = []
-
-        def measured(self: Any, spells: list[int] = spells) -> int:
-            start = time.thread_time_ns()
-            took = step(self)
-            spells.append(time.thread_time_ns() - start)
-            return took
-
-        sender_module.Sender._step = measured  # type: ignore[method-assign]  # noqa: SLF001
+        watched = Spells()
+        sender_module.time = watched  # type: ignore[attr-defined]
+        late = []
         try:
             with tempfile.TemporaryDirectory() as folder, Mirror(f"spool:{folder}") as mirror:
                 begun = time.perf_counter()
                 for number in range(records):
                     while time.perf_counter() < begun + number / rate:
+                        asleep = time.perf_counter_ns()
                         time.sleep(0.0002)
+                        late.append(time.perf_counter_ns() - asleep - 200_000)
                     mirror.record(FEATURES, served=SERVED, key=KEYS[number % len(KEYS)])
                 reached = records / (time.perf_counter() - begun)
+                dropped = mirror.stats().dropped
         finally:
-            sender_module.Sender._step = step  # type: ignore[method-assign]  # noqa: SLF001
-        ordered = sorted(spells)
-        row = [ordered[int(len(ordered) * frac)] / 1000 for frac in (0.5, 0.99)] + [ordered[-1] / 1000]
+            sender_module.time = time  # type: ignore[attr-defined]
+        spells = [
+            " / ".join(f"{one:.0f}" for one in [*quantiles_us(took)[:2], max(took) / 1000])
+            for took in (watched.spells, late)
+        ]
         print(
-            f"  {rate:,} records/s asked, {reached:,.0f} reached: "
-            + " / ".join(f"{one:.0f}" for one in row)
-            + f"   ({len(spells)} spells)"
+            f"  {rate:,} records/s asked, {reached:,.0f} reached: {spells[0]}   ({len(watched.spells)} spells,"
+            f" {records / len(watched.spells):.0f} records each; dropped: {dropped or 'none'})"
         )
+        print(f"    a serving thread wakes later than it asked to: {spells[1]}")
 
 
 APP = """

@@ -21,11 +21,15 @@ from gnomon_capture.transport import Transport
 
 _log = logging.getLogger("gnomon_capture")
 
-# A slice holds the interpreter's lock for as long as it is encoded, so slices are short unless there is backlog.
+# A stretch holds the interpreter's lock for as long as it is encoded, so stretches are short unless there is backlog.
+# Between two the sender sleeps: to let go of the lock and take it again at once leaves others no time to wake up.
+_STRETCH_RECORDS = 10
+_STRETCHES = 10
+_YIELD_S = 1e-6  # some 60 µs, as systems go
 _SLICE_RECORDS = 50
 _LONGEST_SLICE_RECORDS = 500
 _BACKLOG_SLICES = 20
-_SHORTEST_PAUSE_S = 0.0002
+_SHORTEST_PAUSE_S = 0.00005
 _LONGEST_PAUSE_S = 0.05
 _CLOSING_PAUSE_S = 0.002
 _SIZE_EVERY_S = 0.2
@@ -171,16 +175,27 @@ class Sender:
     def _take(self, now: float) -> int:
         waiting = len(self._handoff.waiting)
         size = min(max(_SLICE_RECORDS, waiting // _BACKLOG_SLICES), _LONGEST_SLICE_RECORDS)
-        taken = self._handoff.take(size)
-        if taken:
-            chosen = self._screen.let_out(taken, self._encoder.complain)
-            for partition, part in self._by_partition(chosen).items():
-                lines, count = self._encoder.encode(part)
-                if count:
-                    self.outlet.frames.add(partition, lines, count, now)
-            self._count(self.counts.taken + len(taken))
+        stretch = max(_STRETCH_RECORDS, size // _STRETCHES)
+        took = 0
+        while took < size:
+            if took:
+                time.sleep(_YIELD_S)
+            taken = self._handoff.take(stretch)
+            if taken:
+                self._encode(taken, now)
+                took += len(taken)
+            if len(taken) < stretch:
+                break
         self._complain()
-        return len(taken)
+        return took
+
+    def _encode(self, taken: list[Waiting], now: float) -> None:
+        chosen = self._screen.let_out(taken, self._encoder.complain)
+        for partition, part in self._by_partition(chosen).items():
+            lines, count = self._encoder.encode(part)
+            if count:
+                self.outlet.frames.add(partition, lines, count, now)
+        self._count(self.counts.taken + len(taken))
 
     def _complain(self) -> None:
         if self._handoff.complaint is not None:
