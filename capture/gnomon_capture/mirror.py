@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import atexit
-import itertools
 import logging
 import multiprocessing
 import os
 import re
-import socket
 import sys
 import threading
 import time
@@ -29,42 +27,17 @@ from gnomon_capture.footprint import UNMEASURED_BYTES
 from gnomon_capture.handoff import Dropped, Handoff
 from gnomon_capture.metrics import register
 from gnomon_capture.overflow import overflow_folder
+from gnomon_capture.processes import child_name, process_name
 from gnomon_capture.record import PROCESS_PATTERN, Served
 from gnomon_capture.screen import Screen
 from gnomon_capture.sender import Sender
 from gnomon_capture.settings import CaptureSettings, from_mapping
+from gnomon_capture.stats import MirrorStats
 from gnomon_capture.transport import make_transport
 
 _log = logging.getLogger("gnomon_capture")
 _DEFAULTS = CaptureSettings()
 _time_ns = time.time_ns
-
-
-class MirrorStats(msgspec.Struct, frozen=True, kw_only=True):
-    """What a mirror has done so far.
-
-    The first counts are the ledger's: `seen = not_selected + mirrored + sum(dropped)`.
-
-    Attributes:
-        mirrored: how many requests have a number, and so are on their way or in the traffic.
-        waiting: how many more wait in the buffer, in none of the counts yet.
-        unacknowledged: how many of the mirrored the traffic's transport has not acknowledged yet.
-        refused: how many of the mirrored it refused for good, as too large.
-        away: whether it is away.
-        overflowing: whether requests go to the overflow folder, or lie there still. Those that do are among the
-            unacknowledged.
-    """
-
-    process: str
-    seen: int
-    mirrored: int
-    not_selected: int
-    dropped: dict[str, int]
-    waiting: int
-    unacknowledged: int
-    refused: int
-    away: bool
-    overflowing: bool = False
 
 
 class Mirror:
@@ -115,7 +88,7 @@ class Mirror:
         table = settings if isinstance(settings, Mapping) else msgspec.to_builtins(settings)
         settings = from_mapping(CaptureSettings, table, "capture")
         process_given = process
-        process = _process_name() if process is None else process
+        process = process_name() if process is None else process
         if not re.match(PROCESS_PATTERN, process):
             raise UsageError(f"{process!r} cannot name a process; use letters, digits, `.`, `_` and `-`")
         self.service = service
@@ -301,7 +274,7 @@ class Mirror:
         except Exception:  # noqa: BLE001 - the child is to serve all the same
             _log.warning("a forked child could not let go of all that its parent has open", exc_info=True)
         atexit.unregister(self.close)
-        self._set_up(_child_name(self._given))
+        self._set_up(child_name(self._given))
         if closed:
             self._handoff.close()
         else:
@@ -356,29 +329,3 @@ class Mirror:
             return True
         self._handoff.refuse()
         return False
-
-
-def check_transport(to: str, *, kafka: Mapping[str, Any] | None = None) -> None:
-    """Makes sure that traffic could be written to an address now.
-
-    Raises:
-        UsageError: the address or a Kafka setting is not what it should be.
-        TrafficError: no broker answers, the topic is not there, or the folder cannot be written.
-    """
-    transport = make_transport(to, _process_name(), _DEFAULTS, kafka)
-    transport.open()
-    transport.close(0)
-
-
-def _child_name(given: str | None) -> str:
-    return _process_name() if given is None else f"{given[:96]}.{os.getpid()}.{time.time_ns() // 1_000_000}"
-
-
-_named = itertools.count()
-
-
-def _process_name() -> str:
-    """Host, process id and start; from the second in one process on with a number behind it."""
-    host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:64] or "host"
-    number = next(_named)
-    return f"{host}.{os.getpid()}.{int(time.time())}" + (f".{number}" if number else "")

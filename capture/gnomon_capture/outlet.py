@@ -128,7 +128,9 @@ class Outlet:
     def _begin(self, overflow: Overflow, now: float) -> None:
         self.frames.close_all()
         overflow.begin(self.delivery.under_way(), now)
-        if overflow.active and not self.delivery.away:  # else the outage has its line
+        if (
+            overflow.active and not self.delivery.away and not self.delivery.trying
+        ):  # else an outage has its line
             self._slow_since = now
             _log.warning(
                 "mirroring to %s is slower than the requests come. They go by way of %s",

@@ -14,7 +14,7 @@ from typing import Any
 import kafka.errors
 from gnomon_capture.address import KafkaAddress, parse_address
 from gnomon_capture.errors import TrafficError, UsageError
-from gnomon_capture.kafka import kafka_errors
+from gnomon_capture.kafka_errors import kafka_errors
 from gnomon_capture.record import CONTENT_TYPE_HEADER
 from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.structs import OffsetAndMetadata
