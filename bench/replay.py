@@ -142,10 +142,13 @@ def frames_of(frame: pd.DataFrame) -> list[bytes]:
 class Nobody:
     """A keeper for reading outside a group."""
 
-    def given(self, partitions: list[str]) -> None:
+    def given(self, places: list[str]) -> None:
         pass
 
-    def taken(self, partitions: list[str]) -> None:
+    def taken(self, places: list[str]) -> None:
+        pass
+
+    def lost(self, places: list[str]) -> None:
         pass
 
 
@@ -159,8 +162,8 @@ def consumed(traffic: Traffic, folder: Path) -> list[Any]:
         at = dict.fromkeys(ends, 0)
         while any(at[part] < end for part, end in ends.items()):
             for frame in source.read(1.0):
-                frames[frame.partition, frame.offset] = frame
-                at[frame.partition] = max(at[frame.partition], frame.next_position)
+                frames[frame.place, frame.offset] = frame
+                at[frame.place] = max(at[frame.place], frame.next_position)
         return list(frames.values())
 
 
@@ -173,8 +176,8 @@ def replayed(traffic: Traffic, folder: Path, log: str, count: int) -> float:
         contextlib.closing(open_source(traffic, folder, "bench", group=f"bench-{log}")) as source,
         Stages(source) as stages,
     ):
-        panel = Panel(candidate, primary, SETTINGS.noise_frac, random.Random(7))
-        pairs = PairLog(folder / log, source.stream.name, candidate.digest)
+        panel = Panel([candidate], primary, SETTINGS.noise_frac, random.Random(7))
+        pairs = PairLog(folder / log)
         worker = Worker(source, pairs, panel, SETTINGS, Shape({}, ()))
         began, cpu_s = time.perf_counter(), stages.cpu_s()
         done = worker.run(until_caught_up=True).pairs

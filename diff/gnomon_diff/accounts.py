@@ -16,14 +16,14 @@ _UNREACHED = "the traffic could not be reached: what is missing may be pending"
 _NOT_NUMBERED = "the producers do not number their records"
 _NO_LEDGER = "no ledger: how much was seen is not known"
 
-NOTHING_PENDING = "(SELECT NULL::VARCHAR AS process, NULL::BIGINT AS seq WHERE false)"
+NO_NUMBERS = "(SELECT NULL::VARCHAR AS process, NULL::BIGINT AS seq WHERE false)"
 
 
-def pending_table(pending: Pending) -> pa.Table:
-    """The numbers of pending records, as the question `processes` reads them."""
+def numbers_table(numbers: Mapping[str, Sequence[int]]) -> pa.Table:
+    """The numbers of records by process, as the question `processes` reads them."""
     parts = [
         pa.table({"process": pa.array([process] * len(seqs), pa.string()), "seq": pa.array(seqs, pa.int64())})
-        for process, seqs in sorted(pending.seqs.items())
+        for process, seqs in sorted(numbers.items())
     ]
     empty = pa.table({"process": pa.array([], pa.string()), "seq": pa.array([], pa.int64())})
     return pa.concat_tables([empty, *parts])
@@ -43,7 +43,9 @@ def ask_accounts(
         errors: by side and kind.
         pending: None when the traffic could not be reached.
     """
-    processes = [_process(row, reached=pending is not None) for row in questions.ask("processes").to_pylist()]
+    windowed = pending is not None and pending.windowed
+    placed = questions.ask("processes").to_pylist()
+    processes = [_process(row, reached=pending is not None, windowed=windowed) for row in placed]
     paired, predicted, missed = (overview[name] for name in ("pairs", "predicted", "missed_duplicates"))
     failed = {error.kind: error.n for error in errors if error.side == "candidate"}
     dead_letters = {row["reason"]: row["n"] for row in questions.ask("dead_letters").to_pylist()}
@@ -59,6 +61,7 @@ def ask_accounts(
         pending=None if pending is None else pending.records,
         missing=_sum_if_known(process.missing for process in processes),
         removed=sum(process.removed for process in processes),
+        outside=sum(process.outside for process in processes),
         paired=paired,
         predicted=predicted,
         errors=failed,
@@ -78,22 +81,38 @@ def ask_accounts(
 
 
 def coverage_frac(accounts: Accounts) -> float | None:
-    """Distinct numbered records in the log / (mirrored + dropped); None where nothing is numbered."""
+    """Distinct numbered records in the log / (mirrored + dropped); None where nothing is numbered. Of a window, what
+    was mirrored in it."""
     numbered = sum(process.in_pairs for process in accounts.processes)
-    sent = accounts.mirrored + sum(accounts.dropped.values())
+    sent = accounts.mirrored - accounts.outside + sum(accounts.dropped.values())
     return numbered / sent if sent else None
 
 
-def _process(row: Mapping[str, Any], *, reached: bool) -> Process:
+def _process(row: Mapping[str, Any], *, reached: bool, windowed: bool) -> Process:
     """One process. Beyond its last ledger, and without one, only what arrived or is pending is known to be sent."""
     placed, first, last = row["placed"] or 0, row["first_seq"], row["last_seq"]
     has_ledger = row["upto_seq"] is not None
     if has_ledger:
         mirrored = row["mirrored"] + (row["after_ledger"] or 0)
         missing = row["upto_seq"] + 1 - (row["upto_ledger"] or 0)
-    else:
+    elif not windowed:
         mirrored = last - first + 1
         missing = mirrored - placed
+    elif row["begin_seq"] is None:
+        mirrored, missing = placed, 0
+    else:  # what other candidates found before the window has a place, and leaves no gap
+        mirrored = last - row["begin_seq"] + 1 + row["before_begin"]
+        missing = mirrored - placed
+    outside = row["edge"] or 0
+    if windowed and has_ledger:
+        # All numbers before the first inside, or all there are; less those that have a place of another kind.
+        begin, sent = row["begin_seq"], row["upto_seq"] + 1
+        if begin is None:
+            head = sent - (row["upto_ledger"] or 0)
+        else:
+            head = max(0, min(begin, sent) - row["before_begin"])
+        outside += head
+        missing -= head
     return Process(
         process=row["process"],
         mirrored=mirrored,
@@ -107,6 +126,7 @@ def _process(row: Mapping[str, Any], *, reached: bool) -> Process:
         not_selected=row["not_selected"],
         dropped=dict(row["dropped"] or []) if has_ledger else None,
         closed=bool(row["closed"]),
+        outside=outside,
     )
 
 
@@ -141,7 +161,7 @@ def _seen(process: Process) -> tuple[int, int]:
 
 
 def _places(process: Process) -> int | None:
-    """How many of its records have a place: here, removed, pending or missing; None where that is not known."""
+    """How many of its records have a place: here, removed, pending, missing or outside the window; None where that is not known."""
     if process.missing is None:
         return None
     return (
@@ -150,6 +170,7 @@ def _places(process: Process) -> int | None:
         + process.removed
         + (process.pending or 0)
         + process.missing
+        + process.outside
     )
 
 

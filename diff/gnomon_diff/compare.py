@@ -13,7 +13,7 @@ from gnomon_replay.pairs import SCHEMA_VERSION
 from gnomon_replay.pending import Pending
 from gnomon_replay.settings import Experiment
 
-from gnomon_diff.accounts import NOTHING_PENDING, ask_accounts, coverage_frac, pending_table
+from gnomon_diff.accounts import NO_NUMBERS, ask_accounts, coverage_frac, numbers_table
 from gnomon_diff.columns import pair_columns
 from gnomon_diff.comparison import Comparison, Coverage, ErrorKind, Flip, Subject
 from gnomon_diff.correctness import ask_correctness
@@ -77,11 +77,14 @@ def compare(
         questions.about(
             candidate=literal(digest),
             pairs=f"(FROM pairs WHERE candidate_digest = {literal(digest)})",
-            pending=NOTHING_PENDING,
+            pending=NO_NUMBERS,
+            outside=NO_NUMBERS,
         )
-        if pending is not None and pending.seqs:
-            connection.register("pending", pending_table(pending))
-            questions.about(pending="pending")
+        if pending is not None:
+            for name, numbers in (("pending", pending.seqs), ("outside", pending.outside)):
+                if numbers:
+                    connection.register(name, numbers_table(numbers))
+                    questions.about(**{name: name})
         columns = pair_columns(log.pairs.schema)
         possible = possible_splits(columns, policy.segments)
         overview = _overview(questions, log, possible)
@@ -173,7 +176,7 @@ _FIRST_OF_EACH = (
 
 
 def _window(rows: Sequence[Mapping[str, Any]], pending: Pending | None, now: datetime.datetime) -> Window:
-    newest = {row["partition"]: row["newest"] for row in rows if row["newest"] is not None}
+    newest = {row["place"]: row["newest"] for row in rows if row["newest"] is not None}
     first = min((row["oldest"] for row in rows if row["oldest"] is not None), default=None)
     reached = read_upto(newest, pending)
     # No day is over before its end, whatever a clock says.

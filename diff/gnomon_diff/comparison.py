@@ -92,6 +92,7 @@ class Process(Value, frozen=True, kw_only=True):
     not_selected: int | None
     dropped: dict[str, int] | None
     closed: bool
+    outside: int = 0  # before the candidate's window
 
 
 class Balance(Value, frozen=True, kw_only=True):
@@ -121,6 +122,7 @@ class Accounts(Value, frozen=True, kw_only=True):
         missed_duplicates: duplicates that the flag missed, counted exactly; already out of every figure.
         dead_letters: lines that are no records, by reason.
         unnumbered: rows from producers that do not number their records: they cannot be accounted for.
+        outside: records sent before the candidate's window (`gnomon replay --from`), which are not its own.
     """
 
     seen: int | None
@@ -141,6 +143,7 @@ class Accounts(Value, frozen=True, kw_only=True):
     processes: list[Process]
     without_ledger: list[str]
     balances: list[Balance]
+    outside: int = 0
 
 
 class Disagreement(Value, frozen=True, kw_only=True):

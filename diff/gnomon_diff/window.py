@@ -61,13 +61,13 @@ def read_upto(
     reached, nothing is taken to be pending.
 
     Args:
-        newest: the newest time among each partition's rows.
+        newest: the newest time among each place's rows, a place being a partition of a topic or the like.
     """
-    if pending is None or not pending.partitions:
+    if pending is None or not pending.places:
         return max(newest.values(), default=None)
-    if not pending.partitions <= newest.keys():
+    if not pending.places <= newest.keys():
         return None  # one of them has not been read at all
-    return min(newest[partition] for partition in pending.partitions)
+    return min(newest[place] for place in pending.places)
 
 
 def epoch_us(moment: datetime.datetime) -> int:

@@ -15,11 +15,12 @@ from gnomon_diff.comparison import Comparison, Verdict
 from gnomon_diff.decision import Decision
 from gnomon_diff.labels import LoadedLabels
 from gnomon_diff.reading import Log, open_log
-from gnomon_replay.log import PairLog
+from gnomon_replay.log import PairLog, app_id
 from gnomon_replay.model import locate
 from gnomon_replay.pending import Pending, count_pending
 from gnomon_replay.settings import Model
 from gnomon_replay.sources import open_source
+from gnomon_replay.standing import BEGAN
 from gnomon_reports.decisions import read_decisions, record_decision
 
 from gnomon import __version__
@@ -84,8 +85,14 @@ def _pending(config: Config, log: Log, digest: str) -> Pending | None:
         print(f"note: what is pending in the traffic is not known: {exc}", file=sys.stderr)
         return None
     with contextlib.closing(source):
-        written = PairLog(config.log, source.stream.name, digest)
-        return count_pending(source, lambda parts: written.positions(parts, version=log.pairs.version))
+        written = PairLog(config.log)
+
+        def kept(places: list[str], mark: str = "") -> dict[str, int | None]:
+            ids = {place: app_id(place, digest) + mark for place in places}
+            found = written.positions(ids.values(), version=log.pairs.version)
+            return {place: found[name] for place, name in ids.items()}
+
+        return count_pending(source, kept, lambda places: kept(places, BEGAN))
 
 
 def write_report(config: Config, judged: Judged, *, examples: bool) -> Path:

@@ -83,6 +83,10 @@ class ReplayDisplay:
                 parts.append(f"{count:,} {what}")
         if done.lag:
             parts.append(f"lag {done.lag:,}")
-        print(f"replay: {', '.join(parts)}", file=self._stream)
+        if len(done.by_candidate) > 1:
+            parts += [f"{rows:,} of candidate {version}" for version, rows in done.by_candidate.items()]
+        print(f"replay: {', '.join(parts)}; ended: {done.ended}", file=self._stream)
+        for version, why in done.failed.items():
+            print(f"candidate {version} was given up: {why}", file=self._stream)
         for note in notes:
             print(f"note: {note}", file=self._stream)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 
 class Duplicates:
@@ -40,15 +41,15 @@ class Duplicates:
         for part, ids in self._marked:
             self._recent[part].extend(ids)
 
-    def forget(self, partitions: Iterable[str]) -> None:
-        """These partitions are somebody else's now, or will be read again."""
-        for part in partitions:
-            self._recent.pop(part, None)
+    def forget(self, places: Iterable[str]) -> None:
+        """These places are somebody else's now, or will be read again."""
+        for place in places:
+            self._recent.pop(place, None)
 
 
 def _by_partition(requests: pa.Table) -> Iterator[tuple[str, npt.NDArray[np.int64], list[str]]]:
-    """Each partition with the numbers of its rows, and their ids."""
-    partitions = requests.column("source").combine_chunks().field("partition").dictionary_encode()
+    """Each place with the numbers of its rows, and their ids."""
+    partitions = places_of(requests).dictionary_encode()
     ids = requests.column("request_id")
     names = partitions.dictionary.to_pylist()
     if len(names) == 1:
@@ -58,6 +59,12 @@ def _by_partition(requests: pa.Table) -> Iterator[tuple[str, npt.NDArray[np.int6
     for code, part in enumerate(names):
         rows = np.flatnonzero(codes == code)
         yield part, rows, ids.take(pa.array(rows)).to_pylist()
+
+
+def places_of(requests: pa.Table) -> pa.StringArray:
+    """The place of each row."""
+    source = requests.column("source").combine_chunks()
+    return pc.binary_join_element_wise(source.field("name"), source.field("partition"), "/")
 
 
 class _RecentIds:

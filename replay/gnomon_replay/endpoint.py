@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import pyarrow as pa
@@ -21,7 +21,7 @@ from gnomon_capture.record import format_ts
 
 from gnomon_replay import host
 from gnomon_replay.errors import EndpointAwayError
-from gnomon_replay.hostprocess import HostError
+from gnomon_replay.hostprocess import HostError, Isolation
 from gnomon_replay.settings import Model, Task
 
 SHADOW_HEADER = "X-Gnomon-Shadow"
@@ -39,11 +39,16 @@ class Endpoint:
     Attributes:
         features: None: it takes what it is given, or the configuration's `inputs`.
         classes: None: its labels stand in its answers.
+        asked_alone: how many requests it was asked one at a time.
+        isolation, restarts, peak_bytes, attempts: as `Reserve` has them; of a server elsewhere nothing is known.
     """
 
     features: list[str] | None
     classes = None
-    alive = True
+    isolation = Isolation(network=False, processes=False, why="an endpoint runs elsewhere")
+    restarts = 0
+    peak_bytes = 0
+    attempts = (0, "")
 
     def __init__(self, model: Model, task: Task) -> None:
         try:
@@ -55,6 +60,7 @@ class Endpoint:
         self._url = model.model or ""
         self._task = task
         self.features = list(model.inputs) or None
+        self.asked_alone = 0
         self._pool = urllib3.PoolManager(maxsize=model.concurrency, block=True, retries=False)
         self._headers = {
             "Content-Type": "application/json",
@@ -63,8 +69,15 @@ class Endpoint:
             SHADOW_HEADER: "1",
         }
 
-    def predict(self, table: pa.Table) -> tuple[pa.Table, int]:
-        """Answers to a batch, and the nanoseconds of the whole call, the network's included.
+    def current(self) -> Self:
+        """What is to be asked: itself."""
+        return self
+
+    def discard(self) -> None:
+        """Nothing here can be begun afresh."""
+
+    def predict(self, table: pa.Table) -> tuple[pa.Table, int, int]:
+        """Answers to a batch, the nanoseconds of the whole call, the network's included, and 0 of its CPU.
 
         Raises:
             HostError: no answer, or none that can be used.
@@ -79,7 +92,7 @@ class Endpoint:
         elapsed_ns = time.perf_counter_ns() - began
         if status != 200:
             raise HostError("exception", f"HTTP {status}: {_quoted(data)}")
-        return pa.table(self._columns(data, table.num_rows)), elapsed_ns
+        return pa.table(self._columns(data, table.num_rows)), elapsed_ns, 0
 
     def close(self) -> None:
         """Closes idle connections; it may be asked again."""

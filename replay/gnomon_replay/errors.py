@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from gnomon_capture.errors import UnavailableError, UsageError
 
+from gnomon_replay.traffic import partition_of
+
 
 class ModelError(UsageError):
     """A model cannot be loaded or asked.
@@ -64,17 +66,17 @@ class FencedError(OvertakenError):
     """The log's position is not where this worker's reading began: somebody else wrote these pairs.
 
     Attributes:
-        partition: of the traffic.
+        partition: of the traffic, with its stream.
         expected: where this worker began to read; None for the experiment's start.
         found: where the log stands.
     """
 
-    def __init__(self, partition: str, expected: int | None, found: int | None) -> None:
+    def __init__(self, app_id: str, expected: int | None, found: int | None) -> None:
+        self.partition = partition_of(app_id.rpartition("/")[0])
         super().__init__(
-            f"another worker writes to this log: partition {partition} stands at {found}, not at {expected}. "
+            f"another worker writes to this log: {self.partition} stands at {found}, not at {expected}. "
             "Nothing was written twice. Stop the other worker, or give each its own partitions."
         )
-        self.partition = partition
         self.expected = expected
         self.found = found
 

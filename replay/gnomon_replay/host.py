@@ -1,28 +1,27 @@
 """A process that runs one model. This file stands alone: it needs pyarrow and the model's own libraries,
 so that it runs in the model's environment, which may be another Python with another scikit-learn.
 
-It is started as `python host.py CHANNEL LIFELINE`, the leader of a process group of its own, and speaks over
-the channel, a socket. A message is a length-prefixed JSON header and an Arrow IPC stream (may be empty):
+It is a fork of `warden.py`, which confines it, and speaks over a channel, a socket. A message is a
+length-prefixed JSON header and an Arrow IPC stream (may be empty):
 
     header bytes (uint32, big-endian) | body bytes (uint64) | header | body
 
     {"op": "load", …: see modelfile.load_request}  →  {"features", "classes"}
-    {"op": "predict"} + features  →  {"elapsed_ns", "classes"} + answers: see `columns_of`
+    {"op": "predict"} + features  →  {"elapsed_ns", "cpu_ns", "classes"} + answers: see `columns_of`
 
-Whatever goes wrong in the model is answered as {"error": kind, "message": text}; a crash or a hang is seen
-by the other side, which is why this is a process of its own. It never outlives that side: see `end_with`.
+Each has a number `id`, which stands in its answer. Whatever goes wrong in the model is answered as
+{"error": kind, "message": text}; a crash or a hang is seen by the other side, which is why this is a process of
+its own.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import importlib
 import io
 import json
 import os
-import signal
 import socket
 import struct
 import sys
@@ -35,6 +34,8 @@ import pyarrow as pa
 
 PREFIX = struct.Struct(">IQ")
 _MESSAGE_CHARS = 2000
+_HEADER_BYTES = 16 << 20
+_BODY_BYTES = 1 << 30
 
 
 def send(channel: socket.socket, header: dict[str, Any], table: Any = None) -> None:
@@ -50,23 +51,34 @@ def send(channel: socket.socket, header: dict[str, Any], table: Any = None) -> N
     channel.sendall(body)
 
 
-def receive(channel: socket.socket) -> tuple[dict[str, Any], Any]:
+def receive(channel: socket.socket, deadline: float | None = None) -> tuple[dict[str, Any], Any]:
     """Reads one message: (header, table or None).
+
+    Args:
+        deadline: of `time.monotonic`.
 
     Raises:
         EOFError: the other side is gone.
+        TimeoutError: the deadline has passed.
+        ValueError: this is no message.
     """
-    header_bytes, body_bytes = PREFIX.unpack(_exactly(channel, PREFIX.size))
-    header = json.loads(_exactly(channel, header_bytes))
+    header_bytes, body_bytes = PREFIX.unpack(_exactly(channel, PREFIX.size, deadline))
+    if header_bytes > _HEADER_BYTES or body_bytes > _BODY_BYTES:
+        raise ValueError(f"a message of {header_bytes} + {body_bytes} bytes")
+    header = json.loads(_exactly(channel, header_bytes, deadline))
+    if not isinstance(header, dict):
+        raise ValueError("a header that is no object")
     if not body_bytes:
         return header, None
-    return header, pa.ipc.open_stream(_exactly(channel, body_bytes)).read_all()
+    return header, pa.ipc.open_stream(_exactly(channel, body_bytes, deadline)).read_all()
 
 
-def _exactly(channel: socket.socket, count: int) -> bytearray:
+def _exactly(channel: socket.socket, count: int, deadline: float | None) -> bytearray:
     buffer = bytearray(count)
     view = memoryview(buffer)
     while view:
+        if deadline is not None:
+            channel.settimeout(max(1e-3, deadline - time.monotonic()))
         got = channel.recv_into(view)
         if not got:
             raise EOFError("the other side closed the socket")
@@ -620,12 +632,12 @@ def answer(model: Any, hook: Hook | None, table: Any) -> tuple[dict[str, Any], A
     if hook is not None and PAYLOAD not in table.column_names:
         table, unfetched = hook.add(table)
     kept, failed = _takeable(table, model.strict)
-    columns, elapsed_ns = {}, 0
+    columns, elapsed_ns, cpu_ns = {}, 0, 0
     if len(kept):
         given = model.prepare(kept)
-        began = time.perf_counter_ns()
+        began, cpu_began = time.perf_counter_ns(), time.process_time_ns()
         columns = model.predict(given)
-        elapsed_ns = time.perf_counter_ns() - began
+        elapsed_ns, cpu_ns = time.perf_counter_ns() - began, time.process_time_ns() - cpu_began
     if failed is not None:
         at = iter(range(len(kept)))
         rows = pa.array([None if text else next(at) for text in failed], pa.int64())
@@ -633,7 +645,7 @@ def answer(model: Any, hook: Hook | None, table: Any) -> tuple[dict[str, Any], A
         columns["failed"] = pa.array(failed, pa.string())
     if unfetched is not None:
         columns["unfetched"] = unfetched
-    return {"elapsed_ns": elapsed_ns, "classes": model.classes}, pa.table(columns)
+    return {"elapsed_ns": elapsed_ns, "cpu_ns": cpu_ns, "classes": model.classes}, pa.table(columns)
 
 
 def _takeable(table: Any, strict: tuple[str, ...]) -> tuple[Any, list[str | None] | None]:
@@ -674,28 +686,5 @@ def serve(channel: socket.socket) -> None:
             traceback.print_exc()
             text = "".join(traceback.format_exception_only(exc)).strip()
             reply = {"error": "exception", "message": text[:_MESSAGE_CHARS]}, None
-        send(channel, *reply)
-
-
-def end_with(lifeline: int) -> None:
-    """Has the kernel kill this process and what it started as soon as the other side holds the lifeline (a
-    pipe) no more, whatever the model is doing, and however the other side ended."""
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
-    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
-
-
-def main() -> None:
-    """Serves over the channel that stands on the command line."""
-    channel = socket.socket(fileno=int(sys.argv[1]))
-    lifeline = int(sys.argv[2])
-    for descriptor in (channel.fileno(), lifeline):
-        os.set_inheritable(descriptor, False)
-    # A child that the model forks must not hold the channel open when this process is gone.
-    os.register_at_fork(after_in_child=channel.close)
-    end_with(lifeline)
-    serve(channel)
-
-
-if __name__ == "__main__":
-    main()
+        header, answers = reply
+        send(channel, header | {"id": request.get("id")}, answers)

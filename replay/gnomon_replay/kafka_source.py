@@ -1,24 +1,30 @@
-"""Traffic from a Kafka topic, read in a consumer group whose offsets nobody believes.
+"""Traffic from Kafka topics, read in a consumer group whose offsets nobody believes.
 
-The log says where reading goes on; the group only shares the partitions out. A partition that is taken away
-while rows wait for their commit loses them here and is read again by its next owner from the log's position.
+The log says where reading goes on; the group only shares the partitions out, cooperatively: a rebalance leaves
+alone what does not move. Before a partition goes to another member its keeper may commit what waits; the
+consumer's own thread, which sends the heartbeats, goes on meanwhile.
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime
+import re
 import socket
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import kafka.errors
-from gnomon_capture.address import KafkaAddress, parse_address
 from gnomon_capture.errors import TrafficError, UsageError
 from gnomon_capture.kafka_errors import kafka_errors
 from gnomon_capture.record import CONTENT_TYPE_HEADER
-from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka import AsyncConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.net.selector import KernelEvent
 from kafka.structs import OffsetAndMetadata
 
+from gnomon_replay.addresses import KafkaTopics, parse_traffic
 from gnomon_replay.traffic import Frame, Keeper, Stream
 
 CONNECT_TIMEOUT_S = 5.0
@@ -29,6 +35,8 @@ READ_BYTES = 8 << 20
 POLL_MESSAGES = 100
 """At first; then as many as READ_BYTES hold, but at most MOST_MESSAGES."""
 MOST_MESSAGES = 5_000
+NEW_TOPICS_MS = 30_000
+"""How soon a new topic that fits a regular expression is found."""
 FETCH_BYTES = 8 << 20
 """Of one partition, as sent: compressed, so that what waits in memory may be ten times as much."""
 
@@ -36,29 +44,29 @@ translated = kafka_errors
 
 
 class KafkaSource:
-    """One topic, as a member of a consumer group.
+    """Topics of one cluster, as a member of a consumer group.
 
     Args:
-        address: `kafka://host:9092/topic`.
+        address: `kafka://host:9092/topic`, or as `addresses` has it.
         group: the consumer group; None to look at the traffic without joining one.
 
     Raises:
-        TrafficError: no broker answers, or the topic is not there.
+        TrafficError: no broker answers, or a topic is not there.
     """
 
     def __init__(self, address: str, group: str | None) -> None:
-        where = parse_address(address)
-        if not isinstance(where, KafkaAddress):
+        where = parse_traffic(address)
+        if not isinstance(where, KafkaTopics):
             raise UsageError(f"{address!r} is no Kafka address; write kafka://host:9092/topic")
         self._address = address
+        self._where = where
         self._group = group
-        self._topic = where.topic
+        self._streams: dict[str, Stream] = {}
         self._read_to: dict[str, int] = {}
         self._messages = POLL_MESSAGES
         _knock(where)
         with translated(address):
-            cluster = _cluster_id(where)
-            self._stream = Stream(f"kafka:{cluster}:{where.topic}", where.topic)
+            self._cluster = _cluster_id(where)
             self._consumer = KafkaConsumer(
                 bootstrap_servers=list(where.servers),
                 group_id=group,
@@ -67,22 +75,28 @@ class KafkaSource:
                 session_timeout_ms=SESSION_TIMEOUT_MS,
                 allow_auto_create_topics=False,
                 max_partition_fetch_bytes=FETCH_BYTES,
+                metadata_max_age_ms=300_000 if where.pattern is None else NEW_TOPICS_MS,
+                partition_assignment_strategy=(CooperativeStickyAssignor,),
                 metrics_enabled=False,
             )
 
     @property
-    def stream(self) -> Stream:
-        """Named by the cluster's id: brokers may move."""
-        return self._stream
+    def name(self) -> str:
+        """As it was written."""
+        return self._address
 
     def start(self, keeper: Keeper) -> None:
         with translated(self._address):
-            if self._group is not None:
-                self._consumer.subscribe(topics=[self._topic], listener=_Listener(keeper))
-            else:
+            if self._group is None:
                 partitions = self._partitions()
                 self._consumer.assign(partitions)
-                keeper.given([str(part.partition) for part in partitions])
+                keeper.given([self._place(part) for part in partitions])
+                return
+            listener = _Listener(keeper, self._place)
+            if self._where.pattern is None:
+                self._consumer.subscribe(topics=list(self._where.topics), listener=listener)
+            else:
+                self._consumer.subscribe(pattern=f"(?:{self._where.pattern})\\Z", listener=listener)
 
     def read(self, timeout_s: float) -> list[Frame]:
         with translated(self._address):
@@ -95,7 +109,7 @@ class KafkaSource:
                 self._messages = max(1, min(MOST_MESSAGES, READ_BYTES * len(frames) // max(1, size)))
             else:
                 frames = list(self._skipped())
-        self._read_to.update((frame.partition, frame.next_position) for frame in frames)
+        self._read_to.update((frame.place, frame.next_position) for frame in frames)
         return frames
 
     def rewind(self, positions: Mapping[str, int | None]) -> None:
@@ -108,12 +122,23 @@ class KafkaSource:
     def ends(self) -> dict[str, int]:
         with translated(self._address):
             ends = self._consumer.end_offsets(self._partitions())
-        return {str(part.partition): end for part, end in ends.items()}
+        return {self._place(part): end for part, end in ends.items()}
 
     def starts(self) -> dict[str, int]:
         with translated(self._address):
             begins = self._consumer.beginning_offsets(self._partitions())
-        return {str(part.partition): begin for part, begin in begins.items()}
+        return {self._place(part): begin for part, begin in begins.items()}
+
+    def at_time(self, moment: datetime.datetime) -> dict[str, int]:
+        """By the messages' timestamps: when they were sent, or appended, as the topic is set up."""
+        time_ms = max(0, int(moment.timestamp() * 1000))
+        with translated(self._address):
+            found = self._consumer.offsets_for_times(dict.fromkeys(self._partitions(), time_ms))
+        ends = self.ends()
+        return {
+            place: ends.get(place, 0) if at is None else at.offset
+            for place, at in ((self._place(part), at) for part, at in found.items())
+        }
 
     def acknowledge(self, positions: Mapping[str, int]) -> None:
         """Commits the group's offsets, which lag tools read; a failure changes nothing that matters."""
@@ -130,16 +155,32 @@ class KafkaSource:
             self._consumer.close(autocommit=False)
 
     def _owned(self) -> dict[str, TopicPartition]:
-        return {str(part.partition): part for part in self._consumer.assignment()}
+        return {self._place(part): part for part in self._consumer.assignment()}
 
     def _partitions(self) -> list[TopicPartition]:
-        numbers = self._consumer.partitions_for_topic(self._topic) or set()
-        return [TopicPartition(self._topic, number) for number in sorted(numbers)]
+        names: Iterable[str] = self._where.topics
+        if self._where.pattern is not None:
+            fits = re.compile(self._where.pattern).fullmatch
+            names = sorted(name for name in self._consumer.topics() if fits(name))
+        return [
+            TopicPartition(name, number)
+            for name in names
+            for number in sorted(self._consumer.partitions_for_topic(name) or ())
+        ]
+
+    def _stream(self, topic: str) -> Stream:
+        """Named by the cluster's id: brokers may move. One topic's name is the same in every form of address."""
+        if topic not in self._streams:
+            self._streams[topic] = Stream(f"kafka:{self._cluster}:{topic}", topic)
+        return self._streams[topic]
+
+    def _place(self, part: TopicPartition) -> str:
+        return self._stream(part.topic).place(str(part.partition))
 
     def _frame(self, record: Any) -> Frame:
         content_type = next((value for key, value in record.headers if key == CONTENT_TYPE_HEADER), None)
         return Frame(
-            self._stream,
+            self._stream(record.topic),
             str(record.partition),
             record.offset,
             record.offset + 1,
@@ -156,23 +197,35 @@ class KafkaSource:
             if before is not None:
                 position = self._consumer.position(part, timeout_ms=0)
                 if position is not None and position > before:
-                    yield Frame(self._stream, name, before, position, b"", by_line=False)
+                    stream = self._stream(part.topic)
+                    yield Frame(stream, str(part.partition), before, position, b"", by_line=False)
 
 
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Hands the group's decisions to the keeper. Runs on the consumer's network thread, so it must be quick."""
+class _Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]
+    """Hands the group's decisions to the keeper, while whoever polls waits for them.
 
-    def __init__(self, keeper: Keeper) -> None:
+    Runs on the consumer's network thread. A commit takes too long for it: heartbeats would stop, so that is made
+    in a thread of its own, and the group waits for it (at most `max_poll_interval_ms`, five minutes).
+    """
+
+    def __init__(self, keeper: Keeper, place: Callable[[TopicPartition], str]) -> None:
         self._keeper = keeper
+        self._place = place
 
-    def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
-        self._keeper.given([str(part.partition) for part in assigned])
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        self._keeper.given(self._places(assigned))
 
-    def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:
-        self._keeper.taken([str(part.partition) for part in revoked])
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        thread = threading.Thread(target=self._keeper.taken, args=(self._places(revoked),), daemon=True)
+        thread.start()
+        while thread.is_alive():
+            await KernelEvent("_sleep", 0.01)  # the loop has no public sleep, and a Future does not wake it
 
-    def on_partitions_lost(self, lost: list[TopicPartition]) -> None:
-        self._keeper.taken([str(part.partition) for part in lost])
+    async def on_partitions_lost(self, lost: set[TopicPartition]) -> None:
+        self._keeper.lost(self._places(lost))
+
+    def _places(self, partitions: Iterable[TopicPartition]) -> list[str]:
+        return [self._place(part) for part in partitions]
 
 
 def _seek(consumer: KafkaConsumer, part: TopicPartition, position: int | None) -> None:
@@ -182,7 +235,7 @@ def _seek(consumer: KafkaConsumer, part: TopicPartition, position: int | None) -
         consumer.seek(part, position)
 
 
-def _knock(address: KafkaAddress) -> None:
+def _knock(address: KafkaTopics) -> None:
     """Makes sure that somebody listens. kafka-python would try for long, tell the log each time, and leave its
     sockets to the garbage collector.
 
@@ -203,17 +256,24 @@ def _knock(address: KafkaAddress) -> None:
     ) from failure
 
 
-def _cluster_id(address: KafkaAddress) -> str:
-    """The cluster's id; also makes sure that a broker answers and has the topic."""
+def _cluster_id(address: KafkaTopics) -> str:
+    """The cluster's id; also makes sure that a broker answers and has the topics."""
     admin = KafkaAdminClient(
         bootstrap_servers=list(address.servers),
         bootstrap_timeout_ms=int(CONNECT_TIMEOUT_S * 1000),
     )
     try:
-        if address.topic not in admin.list_topics():
+        known = set(admin.list_topics())
+        for topic in address.topics:
+            if topic not in known:
+                raise TrafficError(
+                    str(address),
+                    f"{address}: the broker has no topic {topic!r}; create it, or correct [traffic] from",
+                )
+        if address.pattern is not None and not any(map(re.compile(address.pattern).fullmatch, known)):
             raise TrafficError(
                 str(address),
-                f"{address}: the broker has no topic {address.topic!r}; create it, or correct [traffic] from",
+                f"{address}: no topic's whole name fits {address.pattern!r}; correct [traffic] from",
             )
         return str(admin.describe_cluster()["cluster_id"])
     finally:

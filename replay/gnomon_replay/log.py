@@ -1,8 +1,8 @@
 """The pair log: Delta tables, and the commit that makes every pair exactly one.
 
 `pairs` is the truth about progress: each commit carries, as Delta app transactions, the positions up to
-which the traffic has been read for this candidate. A worker that finds another position than the one its
-reading began from is fenced.
+which the traffic has been read, one for each place and candidate. A worker that finds another position than
+the one its reading began from is fenced.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,7 +21,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from gnomon_replay.columns import complete
 from gnomon_replay.errors import FencedError, LogError, ShapeMovedError
-from gnomon_replay.pairs import DEAD_LETTERS, LEDGER, PARTITION_BY, SCHEMA_VERSION, pairs_schema
+from gnomon_replay.pairs import DEAD_LETTERS, LEDGER, PARTITION_BY, RUNS, SCHEMA_VERSION, pairs_schema
 from gnomon_replay.shape import Shape
 
 CHECKPOINT_EVERY = 10
@@ -40,8 +40,9 @@ class Batch:
 
     Attributes:
         pairs, dead_letters, ledgers: rows, with the columns of the contract.
-        began: where reading stood before it, by partition; None for the experiment's start.
+        began: where reading stood before it, by `app_id`; None for the experiment's start.
         reached: where reading stands after it.
+        marks: further numbers kept in the same commit, under ids of their own.
     """
 
     pairs: pa.Table
@@ -49,12 +50,18 @@ class Batch:
     ledgers: pa.Table
     began: Mapping[str, int | None]
     reached: Mapping[str, int]
+    marks: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for part, at in self.reached.items():
-            began = self.began[part]
+        for name, at in self.reached.items():
+            began = self.began[name]
             if began is not None and at <= began:
-                raise ValueError(f"partition {part} from {began} to {at}: positions only grow")
+                raise ValueError(f"{name} from {began} to {at}: positions only grow")
+
+
+def app_id(place: str, digest: str) -> str:
+    """The id under which the log keeps a candidate's position in a place of the traffic."""
+    return f"{place}/{digest}"
 
 
 def experiment_folder(log: Path, name: str) -> Path:
@@ -63,24 +70,20 @@ def experiment_folder(log: Path, name: str) -> Path:
 
 
 class PairLog:
-    """The log of one experiment, written for one candidate from one source. Not thread-safe.
+    """The log of one experiment. Not thread-safe.
 
     Args:
         folder: `<log>/<experiment>`.
-        source: the traffic's name, `kafka:<cluster id>:<topic>` or `spool:<experiment>`.
-        digest: the candidate's.
     """
 
-    def __init__(self, folder: Path, source: str, digest: str) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._source = source
-        self._digest = digest
         self._pairs: DeltaTable | None = None
         self._opened = 0  # the checkpoint before the handle
         self._standing: dict[str, int | None] = {}
 
-    def positions(self, partitions: list[str], *, version: int | None = None) -> dict[str, int | None]:
-        """Where the log stands, by partition; None for the experiment's start. Thread-safe.
+    def positions(self, ids: Iterable[str], *, version: int | None = None) -> dict[str, int | None]:
+        """Where the log stands, by `app_id`; None for the experiment's start. Thread-safe.
 
         Args:
             version: of the table of pairs, to ask about an earlier state; the newest if None.
@@ -89,10 +92,7 @@ class PairLog:
             table = self._open("pairs")
             if table is not None and version is not None:
                 table.load_as_version(version)
-            return {
-                part: None if table is None else table.transaction_version(self._app_id(part))
-                for part in partitions
-            }
+            return {name: None if table is None else table.transaction_version(name) for name in ids}
 
     def schema(self) -> pa.Schema:
         """The columns that the table of pairs has; none if it is not there yet."""
@@ -100,11 +100,12 @@ class PairLog:
             table = self._open("pairs")
             return pa.schema([] if table is None else table.schema().to_arrow())
 
-    def recent_ids(self, partition: str, count: int) -> list[str]:
-        """The ids of the last `count` requests of a partition, oldest first, for telling duplicates."""
+    def recent_ids(self, place: str, digest: str, count: int) -> list[str]:
+        """The ids of a candidate's last `count` requests in a place, oldest first, for telling duplicates."""
+        name, _, partition = place.rpartition("/")
         with _translated(self._path("pairs")):
             table = self._open("pairs")
-            reached = None if table is None else table.transaction_version(self._app_id(partition))
+            reached = None if table is None else table.transaction_version(app_id(place, digest))
             if table is None or reached is None:
                 return []
             rows = (
@@ -116,8 +117,9 @@ class PairLog:
                         "line": pa.dataset.field("source", "line"),
                     },
                     filter=(pa.dataset.field("source", "partition") == partition)
+                    & (pa.dataset.field("source", "name") == name)
                     & (pa.dataset.field("source", "offset") >= reached - count)
-                    & (pa.dataset.field("candidate_digest") == self._digest),
+                    & (pa.dataset.field("candidate_digest") == digest),
                 )
                 .sort_by([("offset", "ascending"), ("line", "ascending")])
             )
@@ -129,9 +131,9 @@ class PairLog:
 
         1. One table handle is kept. It is opened at assignment (`reopen`), after each checkpoint, and after
            any refused commit.
-        2. On each opening, on *that* handle, the position of every partition must be the one at which this
-           worker's reading stands, else `FencedError`. Between openings any other commit makes Delta refuse
-           ours (no retries of its own: it would pass a rival's for another partition, or for a position that
+        2. On each opening, on *that* handle, the position of every place and candidate must be the one at which
+           this worker's reading stands, else `FencedError`. Between openings any other commit makes Delta refuse
+           ours (no retries of its own: it would pass a rival's for another place, or for a position that
            was never committed before).
         3. Dead letters and ledger rows are written first. They are idempotent by `source`: a crash after
            this step leaves only rows that the views fold.
@@ -151,13 +153,21 @@ class PairLog:
             self.reopen()
         self._append("dead_letters", batch.dead_letters, DEAD_LETTERS)
         self._append("ledger", batch.ledgers, LEDGER)
-        transactions = [Transaction(self._app_id(part), at) for part, at in batch.reached.items()]
+        transactions = [Transaction(name, at) for name, at in {**batch.reached, **batch.marks}.items()]
         # No retries of Delta's own: it would pass commits that nobody has checked, also a first one's rival.
         properties = CommitProperties(app_transactions=transactions, max_commit_retries=0)
         self._repeated("pairs", lambda: self._write_pairs(batch.pairs, properties), self.reopen)
         self._standing.update(batch.reached)
         if self._pairs is not None and self._pairs.version() // CHECKPOINT_EVERY != self._opened:
             self._pairs = None  # a checkpoint came: the next commit opens anew
+
+    def record_run(self, rows: pa.Table) -> None:
+        """Appends to `runs`.
+
+        Raises:
+            LogError: the log cannot be written.
+        """
+        self._append("runs", rows, RUNS)
 
     def reopen(self) -> None:
         """Opens the handle afresh and checks, on it, every position that reading stands at (step 2).
@@ -168,16 +178,16 @@ class PairLog:
         self._pairs = None
         with _translated(self._path("pairs")):
             table = self._open("pairs")
-            for part, expected in self._standing.items():
-                found = None if table is None else table.transaction_version(self._app_id(part))
+            for name, expected in self._standing.items():
+                found = None if table is None else table.transaction_version(name)
                 if found != expected:
-                    raise FencedError(part, expected, found)
+                    raise FencedError(name, expected, found)
             self._keep(table)
 
-    def forget_standing(self, partitions: Iterable[str]) -> None:
-        """Stops vouching for these partitions: they were taken away, or reading goes back."""
-        for part in partitions:
-            self._standing.pop(part, None)
+    def forget_standing(self, ids: Iterable[str]) -> None:
+        """Stops vouching for these positions: their places were taken away, or reading goes back."""
+        for name in ids:
+            self._standing.pop(name, None)
         self._pairs = None
 
     def _write_pairs(self, pairs: pa.Table, properties: CommitProperties) -> None:
@@ -251,9 +261,6 @@ class PairLog:
             if _DENIED in str(exc):
                 raise  # it may well be there
             return None
-
-    def _app_id(self, partition: str) -> str:
-        return f"{self._source}/{partition}/{self._digest}"
 
     def _path(self, name: str) -> str:
         return str(self._folder / name)

@@ -24,7 +24,7 @@ _RUNS_CODE = ("joblib", "mlflow")
 _SHAPING = ("inputs", "dtypes", "classes", "fetch_features")
 """Keys of a model's table by which the same file answers otherwise."""
 
-_PACING = ("batch_rows", "concurrency")
+_PACING = ("batch_rows", "concurrency", "memory_mb", "failures_in_a_row")
 """Keys that say nothing about what the model is."""
 
 

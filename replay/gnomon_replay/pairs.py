@@ -1,7 +1,7 @@
 """Contract 2: the pair log on disk.
 
 `<log>/<experiment>/` holds Delta tables: `pairs/` (one row per request and candidate, partitioned by day),
-`dead_letters/`, `ledger/` and `labels/`. Their schemas stand here, are versioned, and are never inferred
+`dead_letters/`, `ledger/`, `labels/` and `runs/`. Their schemas stand here, are versioned, and are never inferred
 from a batch. Only two columns vary: `features` and `attributes` have the fields of the experiment, learnt
 or declared; a struct that has no field yet is left out, since Parquet refuses empty structs. Delta's names ignore case:
 the first spelling of a feature or attribute wins, and a record with another is a dead letter. A batch has
@@ -148,6 +148,30 @@ LABELS = pa.schema(
         pa.field("schema_version", pa.int32()),
     ]
 )
+
+RUNS = pa.schema(
+    [
+        pa.field("run_id", pa.string()),  # of one run of a worker; its rows add up
+        pa.field("began_at", TIMESTAMP),  # of what the row counts
+        pa.field("ended_at", TIMESTAMP),
+        pa.field("source", pa.string()),
+        pa.field("role", pa.string()),  # candidate or primary
+        pa.field("version", pa.string()),
+        pa.field("digest", pa.string()),
+        pa.field("threads", pa.int32()),
+        pa.field("answers", pa.int64()),  # requests answered; those of the noise sample twice
+        pa.field("cpu_s", pa.float64()),  # of the model's calls alone
+        pa.field("peak_bytes", pa.int64()),  # resident, of one host, since the run began; the greatest counts
+        pa.field("timed", pa.int64()),
+        pa.field("warm_up", pa.int64()),  # run alone on a fresh host, logged without a latency
+        pa.field("restarts", pa.int64()),  # hosts that had to be replaced
+        pa.field("network_attempts", pa.int64()),  # of Python code, refused; native code's are not counted
+        pa.field("first_attempt", pa.string()),
+        pa.field("network_isolated", pa.bool_()),  # in a network namespace of its own
+        pa.field("schema_version", pa.int32()),
+    ]
+)
+"""What the models of a run took. No part of exactly once: a worker that is killed leaves out its last hour."""
 
 PARTITION_BY = {"pairs": ["day"], "dead_letters": ["day"]}
 

@@ -1,10 +1,11 @@
-"""What stands in the traffic and is not yet in the log, counted outside any consumer group."""
+"""What stands in the traffic and is not in the log, counted outside any consumer group: not yet, or because it lies
+before a window."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +17,8 @@ from gnomon_replay.pairs import ORIGIN
 from gnomon_replay.traffic import Frame, Source
 
 READ_TIMEOUT_S = 5.0
+EDGE = 1000
+"""So many positions before a window its records' numbers are looked at: far more than are under way at one time."""
 _ORIGIN_ONLY = pj.ParseOptions(
     explicit_schema=pa.schema([("origin", ORIGIN)]), unexpected_field_behavior="ignore"
 )
@@ -28,58 +31,87 @@ class Pending:
     Attributes:
         records: how many.
         seqs: their numbers, by capturing process; of those that are numbered.
-        partitions: those that have something pending.
+        places: those that have something pending.
+        windowed: the candidate began behind the traffic's start. What lies before is not its own.
+        outside: numbers just before the window, likewise. Where records of one process lie in several partitions,
+            some of these are higher than the first inside. Numbers further before are not looked at.
     """
 
     records: int
     seqs: Mapping[str, Sequence[int]]
-    partitions: frozenset[str]
+    places: frozenset[str]
+    windowed: bool = False
+    outside: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
-def count_pending(source: Source, positions: Callable[[list[str]], Mapping[str, int | None]]) -> Pending:
-    """Reads the traffic from the log's positions to its present ends.
+def count_pending(
+    source: Source,
+    positions: Callable[[list[str]], Mapping[str, int | None]],
+    begins: Callable[[list[str]], Mapping[str, int | None]] = lambda places: {},
+) -> Pending:
+    """Reads the traffic from the log's positions to its present ends; and a little before each window.
 
     Args:
         source: opened without a group; it is read, so it must not be used for anything else.
-        positions: where the log stands, by partition.
+        positions: where the log stands, by place.
+        begins: where a window began, by place; None where there is none.
 
     Raises:
         TrafficError: it cannot be read.
     """
     ends, starts = source.ends(), source.starts()
-    at = {part: max(position or 0, starts[part]) for part, position in positions(list(ends)).items()}
-    open_parts = frozenset(part for part, end in ends.items() if at[part] < end)
+    places = list(ends)
+    at = {place: max(position or 0, starts[place]) for place, position in positions(places).items()}
+    windows = {place: begin for place, begin in begins(places).items() if begin}
+    open_places = frozenset(place for place, end in ends.items() if at[place] < end)
+    edges = {place: max(starts[place], begin - EDGE) for place, begin in windows.items()}
+    if open_places or edges:
+        source.start(_Nobody())
+    records, seqs = _read(source, at, ends, ends)
+    _, outside = _read(source, edges, windows, ends)
+    return Pending(records, seqs, open_places, bool(windows), outside)
+
+
+def _read(
+    source: Source, begins: Mapping[str, int], upto: Mapping[str, int], ends: Mapping[str, int]
+) -> tuple[int, dict[str, list[int]]]:
+    """How many records lie between these positions, and their numbers by process."""
+    at = dict(begins)
     seqs: dict[str, list[int]] = {}
     records = 0
-    if open_parts:
-        source.start(_Nobody())
-        source.rewind(at)
-        while any(at[part] < ends[part] for part in open_parts):
+    if any(at[place] < upto[place] for place in at):
+        source.rewind({**ends, **at})  # at its end, a place that is not asked for brings nothing
+        while any(at[place] < upto[place] for place in at):
             frames = source.read(READ_TIMEOUT_S)
             if not frames:
                 break  # offsets have gaps: what is left holds no message
             for frame in frames:
-                if frame.partition in at:  # others came after we looked at the ends
-                    at[frame.partition] = frame.next_position
-                    records += _numbers(frame, seqs)
-    return Pending(records, seqs, open_parts)
+                if frame.place in at:  # others came after we looked at the ends
+                    at[frame.place] = frame.next_position
+                    if frame.offset < upto[frame.place]:
+                        records += _numbers(frame, seqs, upto[frame.place])
+    return records, seqs
 
 
 class _Nobody:
-    """A keeper for reading outside a group, where partitions stay whose they are."""
+    """A keeper for reading outside a group, where places stay whose they are."""
 
-    def given(self, partitions: list[str]) -> None:
+    def given(self, places: list[str]) -> None:
         pass
 
-    def taken(self, partitions: list[str]) -> None:
+    def taken(self, places: list[str]) -> None:
+        pass
+
+    def lost(self, places: list[str]) -> None:
         pass
 
 
-def _numbers(frame: Frame, seqs: dict[str, list[int]]) -> int:
-    """Adds the numbers of a frame's requests to `seqs`; returns how many requests there are."""
+def _numbers(frame: Frame, seqs: dict[str, list[int]], end: int) -> int:
+    """Adds the numbers of a frame's requests before `end` to `seqs`; returns how many requests there are."""
+    count = end - frame.offset if frame.by_line else None
     if frame.is_arrow:
-        return _numbers_of_rows(frame, seqs)
-    lines = [line for line in frame.data.split(b"\n") if line.strip() and not is_ledger(line)]
+        return _numbers_of_rows(frame, seqs, count)
+    lines = [line for line in frame.data.split(b"\n")[:count] if line.strip() and not is_ledger(line)]
     if not lines:
         return 0
     try:
@@ -95,12 +127,12 @@ def _numbers(frame: Frame, seqs: dict[str, list[int]]) -> int:
     return len(lines)
 
 
-def _numbers_of_rows(frame: Frame, seqs: dict[str, list[int]]) -> int:
-    rows = 0
-    for run in read_frames([frame], lambda frame, why: None):
-        rows += len(run)
-        _add(run.origins(), seqs)
-    return rows
+def _numbers_of_rows(frame: Frame, seqs: dict[str, list[int]], count: int | None) -> int:
+    origins = [each for run in read_frames([frame], lambda frame, why: None) for each in run.origins()][
+        :count
+    ]
+    _add(origins, seqs)
+    return len(origins)
 
 
 def _add(origins: Iterable[Any], seqs: dict[str, list[int]]) -> None:

@@ -8,10 +8,11 @@ import zoneinfo
 from typing import Annotated, Literal
 
 import msgspec
-from gnomon_capture.address import parse_address
 from gnomon_capture.errors import SettingsError, UsageError
 from gnomon_capture.record import canonical_label
 from gnomon_capture.settings import Frac, PositiveFloat, PositiveInt, Settings
+
+from gnomon_replay.addresses import parse_traffic
 
 Task = Literal["binary", "multiclass", "regression", "ranking", "text", "json"]
 """What the models answer, and so which fields of an output mean something."""
@@ -86,13 +87,13 @@ class Experiment(Settings, frozen=True, kw_only=True):
 
 
 class Traffic(Settings, frozen=True, kw_only=True, rename={"address": "from"}):
-    """`[traffic]`: where requests are read, `kafka://host:9092/topic` or `spool:folder`."""
+    """`[traffic]`: where requests are read; the forms stand in `addresses`."""
 
     address: str
 
     def check(self, path: str) -> None:
         try:
-            parse_address(self.address)
+            parse_traffic(self.address)
         except UsageError as exc:
             raise SettingsError(f"{path}.from", str(exc)) from exc
 
@@ -107,6 +108,11 @@ class Model(Settings, frozen=True, kw_only=True):
             is no noise floor and no fair latency.
         python: the interpreter of the model's own environment; default: this one.
         timeout_s: for one batch of predictions.
+        memory_mb: what its process and those it starts may hold in memory at once (resident, MiB).
+        network: whether it may reach a network; a shadow that writes, mails or pays is the worst failure of all.
+        environment: further variables that it inherits, by name; all others are kept from it.
+        failures_in_a_row: so many requests, one after the other, may fail before the run stops; a crash, a hang or
+            a memory blow-up counts as twenty.
         allow_pickle: load joblib files and MLflow folders, which run code as they load.
         sha256: the digest of the model's file, of its folder's files, or of a callable's source; pins it, and
             allows joblib files and MLflow folders that have it.
@@ -123,6 +129,10 @@ class Model(Settings, frozen=True, kw_only=True):
     model: str | None = None
     python: str | None = None
     timeout_s: PositiveFloat = 60.0
+    memory_mb: PositiveInt = 4096
+    network: bool = False
+    environment: tuple[str, ...] = ()
+    failures_in_a_row: PositiveInt = 1000
     allow_pickle: bool = False
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
     trusted_types: tuple[str, ...] = ()
@@ -164,6 +174,20 @@ def _has_host(url: str) -> bool:
         return False
 
 
+class Stop(Settings, frozen=True, kw_only=True):
+    """`[replay] stop`: bounds at which a run ends by itself, after the commit that reaches one; None: none.
+
+    Attributes:
+        pairs: committed in this run, over all candidates.
+        hours: of wall time.
+        cpu_hours: of the worker and its models together.
+    """
+
+    pairs: PositiveInt | None = None
+    hours: PositiveFloat | None = None
+    cpu_hours: PositiveFloat | None = None
+
+
 class ReplaySettings(Settings, frozen=True, kw_only=True):
     """`[replay]`.
 
@@ -172,20 +196,25 @@ class ReplaySettings(Settings, frozen=True, kw_only=True):
         latency_per_s: requests a second of wall time that are run alone and timed.
         latency_min: how many of these a run that ends by itself has at least.
         threads: of each host, while timing.
+        warm_up: of the requests that a host is asked alone, the first so many are answered and logged like all
+            others, but without a latency; each fresh host is warmed up anew.
         commit_rows: pairs a commit waits for, or
         commit_s: seconds, whichever comes first.
         dedupe_ids: how many of a partition's last request ids a duplicate is looked for in.
         max_record_bytes: larger records are dead letters.
+        stop: bounds at which a run ends by itself.
     """
 
     noise_frac: Frac = 0.05
     latency_per_s: Annotated[float, msgspec.Meta(ge=0)] = 20.0
     latency_min: Annotated[int, msgspec.Meta(ge=0)] = 1000
     threads: PositiveInt = 1
+    warm_up: Annotated[int, msgspec.Meta(ge=0)] = 5
     commit_rows: PositiveInt = 50_000
     commit_s: PositiveFloat = 10.0
     dedupe_ids: PositiveInt = 1_000_000
     max_record_bytes: PositiveInt = 1 << 20
+    stop: Stop = Stop()
 
 
 Features = dict[str, Literal["bool", "string", "double", "int64"]]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import msgspec
+from gnomon_capture.record import is_ledger, parse_ts
 from gnomon_capture.spool import SpoolReader
 
 from gnomon_replay.blocks import count_newlines
@@ -20,6 +24,7 @@ class SpoolSource:
     """Reads every capturing process of a spool folder; new ones are found as they appear."""
 
     def __init__(self, folder: Path, experiment: str) -> None:
+        self._folder = folder
         self._reader = SpoolReader(folder)
         self._stream = Stream(f"spool:{experiment}", None)
         self._keeper: Keeper | None = None
@@ -27,9 +32,9 @@ class SpoolSource:
         self._turns: deque[str] = deque()  # the same, the next one first
 
     @property
-    def stream(self) -> Stream:
+    def name(self) -> str:
         """Named by the experiment: the folder may move."""
-        return self._stream
+        return self._stream.name
 
     def start(self, keeper: Keeper) -> None:
         self._keeper = keeper
@@ -46,14 +51,24 @@ class SpoolSource:
             time.sleep(min(left, POLL_S))
 
     def rewind(self, positions: Mapping[str, int | None]) -> None:
-        for part, position in positions.items():
-            self._reader.seek(part, position or 0)
+        for place, position in positions.items():
+            self._reader.seek(_process(place), position or 0)
 
     def ends(self) -> dict[str, int]:
-        return {part: self._reader.end(part) for part in self._reader.partitions()}
+        return {self._stream.place(part): self._reader.end(part) for part in self._reader.partitions()}
 
     def starts(self) -> dict[str, int]:
-        return dict.fromkeys(self._reader.partitions(), 0)
+        return {self._stream.place(part): 0 for part in self._reader.partitions()}
+
+    def at_time(self, moment: datetime.datetime) -> dict[str, int]:
+        """By the records' `ts`; each partition is read up to there."""
+        found = {}
+        with contextlib.closing(
+            SpoolReader(self._folder)
+        ) as reader:  # of its own: reading stands where it stood
+            for part in reader.partitions():
+                found[self._stream.place(part)] = _first_at(reader, part, moment)
+        return found
 
     def acknowledge(self, positions: Mapping[str, int]) -> None:
         """Nobody to tell."""
@@ -66,7 +81,7 @@ class SpoolSource:
         if new and self._keeper is not None:
             self._known.update(new)
             self._turns.extend(new)
-            self._keeper.given(new)
+            self._keeper.given([self._stream.place(part) for part in new])
 
     def _next_frames(self) -> Iterator[Frame]:
         """A frame of each partition in turn, until they are as much as one read may bring."""
@@ -81,3 +96,27 @@ class SpoolSource:
             size += len(data)
             if size >= READ_BYTES:
                 return
+
+
+def _process(place: str) -> str:
+    return place.rpartition("/")[2]
+
+
+class _Time(msgspec.Struct):
+    ts: str | None = None
+
+
+_time_of = msgspec.json.Decoder(_Time)
+
+
+def _first_at(reader: SpoolReader, part: str, moment: datetime.datetime) -> int:
+    """The number of the first request's line with that time or a later one; the end where there is none."""
+    while True:
+        first, data = reader.read(part, READ_BYTES)
+        if not data:
+            return first
+        for number, line in enumerate(data.split(b"\n"), first):
+            with contextlib.suppress(ValueError):  # no record, which has no time
+                ts = None if is_ledger(line) else _time_of.decode(line).ts
+                if ts is not None and parse_ts(ts) >= moment:
+                    return number

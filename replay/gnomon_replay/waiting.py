@@ -34,10 +34,10 @@ class Waiting:
             self.lines += _count_lines(frame)
             self.size_bytes += len(frame.data)
 
-    def without(self, partitions: set[str]) -> Waiting:
-        """The same less the frames of these partitions."""
+    def without(self, places: set[str]) -> Waiting:
+        """The same less the frames of these places."""
         kept = Waiting()
-        kept.add(frame for frame in self.frames if frame.partition not in partitions)
+        kept.add(frame for frame in self.frames if frame.place not in places)
         return kept
 
 

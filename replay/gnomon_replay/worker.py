@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import datetime
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from gnomon_capture.errors import TrafficError
+from gnomon_capture.errors import GnomonError
 
-from gnomon_replay.asking import Panel
-from gnomon_replay.columns import complete
+from gnomon_replay.asking import Answers, Panel
+from gnomon_replay.assembling import rows_of
+from gnomon_replay.cutting import cut, offsets_of
 from gnomon_replay.decode import Decoder
-from gnomon_replay.duplicates import Duplicates
+from gnomon_replay.distance import Distance, span
+from gnomon_replay.duplicates import Duplicates, places_of
+from gnomon_replay.ending import CAUGHT_UP, LIMIT, STOPPED, Budget
 from gnomon_replay.errors import OvertakenError
 from gnomon_replay.log import Batch, PairLog
-from gnomon_replay.pairs import SCHEMA_VERSION, TIMESTAMP, pairs_schema
+from gnomon_replay.progress import Progress as Progress  # handed on
+from gnomon_replay.quota import TimingQuota
 from gnomon_replay.settings import ReplaySettings
 from gnomon_replay.shape import Shape
+from gnomon_replay.standing import Mask, Standing
 from gnomon_replay.traffic import Frame, Source
 from gnomon_replay.waiting import Waiting
+from gnomon_replay.window import Bounds, Window
 
 POLL_S = 0.5
 CATCHING_UP = 6
@@ -33,35 +37,12 @@ COMMIT_BYTES = 64 << 20
 """Of traffic in one commit, however few rows it is: its memory is several times that."""
 
 
-@dataclass
-class Progress:
-    """How far a run is; counts are of this run.
-
-    Attributes:
-        pairs: rows committed; `errors` of these failed, `duplicates` are marked.
-        dead_letters: lines that are no records.
-        timed: requests that were run alone.
-        lag: positions between the log and the traffic's end, when last looked.
-        done: positions read; of `todo`, the lag when the run began.
-    """
-
-    pairs: int = 0
-    errors: int = 0
-    duplicates: int = 0
-    dead_letters: int = 0
-    timed: int = 0
-    commits: int = 0
-    lag: int = 0
-    done: int = 0
-    todo: int = 0
-
-
 class Worker:
-    """Runs one candidate over one source into one log, every pair exactly once.
+    """Runs candidates over one source into one log, every pair of each exactly once.
 
-    Rows wait in memory until a commit is due. A partition that is taken away, or given anew, loses its
-    waiting rows here; whoever owns it then reads them again from the log's position, so that nothing is lost
-    and nothing doubled.
+    Rows wait in memory until a commit is due. When a place is taken away, what waits is committed first; one
+    that is lost, or given anew, loses its waiting rows here, and whoever owns it then reads them again from the
+    log's position, so that nothing is lost and nothing doubled.
 
     Raises:
         SettingsError: a feature is declared with another type than it has in the log.
@@ -75,6 +56,7 @@ class Worker:
         settings: ReplaySettings,
         shape: Shape,
         on_progress: Callable[[Progress], None] = lambda progress: None,
+        window: Window = Window(),  # noqa: B008 - frozen
     ) -> None:
         self._source = source
         self._log = log
@@ -84,17 +66,26 @@ class Worker:
         logged = log.schema()
         shape.refuse_change(logged)
         shape.adopt(logged)
-        self._decoder = Decoder(shape, max_record_bytes=settings.max_record_bytes, task=panel.candidate.task)
-        self._duplicates = Duplicates(log.recent_ids, settings.dedupe_ids)
+        self._decoder = Decoder(
+            shape, max_record_bytes=settings.max_record_bytes, task=panel.candidates[0].task
+        )
+        self._digests = [model.digest for model in panel.candidates]
+        self._standing = Standing(log, self._digests)
+        self._duplicates = Duplicates(
+            lambda place, count: log.recent_ids(place, self._standing.hindmost(place), count),
+            settings.dedupe_ids,
+        )
+        self._bounds = Bounds(window, source)
+        self._distance = Distance(source, log, self._standing, self._bounds)
+        self._limit = window.limit
         self._stop = threading.Event()
-        self._lock = threading.Lock()  # over the next two, which the source's thread changes
+        self._lock = threading.Lock()  # over the next three, which the source's thread changes
         self._ours: set[str] = set()
         self._moved: set[str] = set()  # given or taken since we looked
-        self._at: dict[str, int | None] = {}  # where the log stands, of the partitions that we read
-        self._next: dict[str, int] = {}  # what is read next
+        self._reading = False  # our own thread is in the source, so that another may commit for it
         self._waiting = Waiting()
         self._until_caught_up = False
-        self._timed_at = time.monotonic()
+        self._quota = TimingQuota(settings.latency_per_s, settings.latency_min)
         self._progress = Progress()
 
     def stop(self) -> None:
@@ -107,26 +98,27 @@ class Worker:
         return self._stop.is_set()
 
     def run(self, *, until_caught_up: bool) -> Progress:
-        """Works until stopped, or until everything that stands in the traffic is in the log.
+        """Works until stopped, until a bound is reached, or until all that stands in the traffic is in the log.
 
         Raises:
             FencedError, ShapeMovedError: another worker writes the same pairs, or features of other types.
             TrafficError, LogError, ModelError: as they say; what was committed stays.
         """
         self._until_caught_up = until_caught_up
+        budget = Budget(self._settings.stop)
         self._source.start(self)
-        self._progress.todo = self._progress.lag = self._lag_of_log()
+        self._progress.todo = self._progress.lag = self._distance.of_log()
         self._on_progress(self._progress)
         overtaken = 0
         while True:
             self._settle()
-            frames = [] if self._due() else self._source.read(POLL_S)
+            frames = [] if self._due() else self._read()
             moved = self._settle()  # what came of these may be from before
-            self._take(frame for frame in frames if frame.partition not in moved)
-            ending = self._stop.is_set() or (until_caught_up and not frames and self._caught_up())
+            self._take(frame for frame in frames if frame.place not in moved)
+            ending = self._why_end(frames, budget)
             if self._waiting.frames and (ending or self._due()):
                 try:
-                    self._commit(last=ending)
+                    self._commit(last=bool(ending))
                     overtaken = 0
                 except OvertakenError:
                     overtaken += 1
@@ -134,27 +126,56 @@ class Worker:
                         raise
                     self._go_back()
                     continue
-            if ending and not self._waiting.frames:
+                ending = ending or self._why_end(frames, budget)
+            if ending and (not self._waiting.frames or ending == LIMIT):
+                self._progress.ended = ending
                 return self._progress
 
     # ---- the source's keeper; called from the source's own thread ----
 
-    def given(self, partitions: list[str]) -> None:
-        """These partitions are ours, perhaps anew."""
+    def given(self, places: list[str]) -> None:
+        """These places are ours, perhaps anew."""
         with self._lock:
-            self._ours.update(partitions)
-            self._moved.update(partitions)
+            self._ours.update(places)
+            self._moved.update(places)
 
-    def taken(self, partitions: list[str]) -> None:
-        """These partitions are no longer ours."""
+    def taken(self, places: list[str]) -> None:
+        """These places go to another reader: what waits is committed before, if the run is in the source."""
+        if self._reading:
+            self._flush()
+        self.lost(places)
+
+    def lost(self, places: list[str]) -> None:
+        """These places are no longer ours."""
         with self._lock:
-            self._ours.difference_update(partitions)
-            self._moved.update(partitions)
+            self._ours.difference_update(places)
+            self._moved.update(places)
+
+    def _flush(self) -> None:
+        """Commits what waits, without timing requests. Whatever fails, nothing is lost: all is read again from
+        where the log stands, by us or by the next owner."""
+        with self._lock:
+            moved = set(self._moved)
+        self._waiting = self._waiting.without(moved)
+        if not self._waiting.frames:
+            return
+        try:
+            self._commit(last=True, flush=True)
+        except GnomonError:
+            with self._lock:
+                self._moved |= self._ours
 
     # ---- what the source's thread changed, taken over between two reads ----
 
+    def _read(self) -> list[Frame]:
+        self._reading = True
+        try:
+            return self._source.read(POLL_S)
+        finally:
+            self._reading = False
+
     def _settle(self) -> set[str]:
-        """Throws away what waits of partitions that moved, and reads those that are ours from where the log
+        """Throws away what waits of places that moved, and reads those that are ours from where the log
         stands; returns which moved."""
         with self._lock:
             moved, self._moved = self._moved, set()
@@ -162,39 +183,25 @@ class Worker:
         if not moved:
             return moved
         self._waiting = self._waiting.without(moved)
-        self._log.forget_standing(moved)
         self._duplicates.forget(moved)
-        for part in moved:
-            self._at.pop(part, None)
-            self._next.pop(part, None)
-        positions = self._log.positions(sorted(ours))
-        self._refuse_lost_end(positions)
-        self._source.rewind(positions)
-        self._at.update(positions)
-        self._next.update((part, at or 0) for part, at in positions.items())
+        self._standing.close(moved)
+        if ours:
+            self._bounds.look(ours)
+            self._standing.open(sorted(ours), self._bounds.begins, self._source.ends())
+            self._source.rewind({place: self._standing.rewind_to(place) for place in ours})
         return moved
 
-    def _refuse_lost_end(self, positions: Mapping[str, int | None]) -> None:
-        ends = self._source.ends() if any(positions.values()) else {}
-        for part, at in positions.items():
-            if at is not None and at > ends.get(part, at):
-                name = self._source.stream.name
-                raise TrafficError(
-                    name,
-                    f"partition {part} of {name} ends at {ends[part]}, but {at} of it are in the log; "
-                    "was the traffic made anew? Read it into an experiment of its own",
-                )
-
     def _take(self, frames: Iterable[Frame]) -> None:
-        """Lets frames wait for the next commit: those of partitions that are ours, and not read before. After a
-        partition was lost and given anew, a read may still bring what was fetched before the rewind."""
-        for frame in frames:
-            if frame.partition in self._at and frame.offset >= self._next[frame.partition]:
-                self._next[frame.partition] = frame.next_position
-                self._waiting.add([frame])
+        """Lets frames wait for the next commit: those of places that are ours, in the window, not read before."""
+        ends = self._bounds.ends
+        self._waiting.add(
+            frame
+            for frame in frames
+            if frame.offset < ends.get(frame.place, frame.next_position) and self._standing.take(frame)
+        )
 
     def _go_back(self) -> None:
-        """After another worker was first: as if all partitions had been given anew, and with its features."""
+        """After another worker was first: as if all places had been given anew, and with its features."""
         self._decoder.shape.adopt(self._log.schema())
         with self._lock:
             self._moved |= self._ours
@@ -208,101 +215,88 @@ class Worker:
         # A run that catches up fills its commits by itself, unless the models are slow.
         patience_s = self._settings.commit_s * (CATCHING_UP if self._until_caught_up else 1)
         old = time.monotonic() - waiting.since >= patience_s
-        full = waiting.lines >= self._settings.commit_rows or waiting.size_bytes >= COMMIT_BYTES
-        return full or old
+        room = self._room()
+        rows = self._settings.commit_rows if room is None else max(1, min(self._settings.commit_rows, room))
+        return old or waiting.lines >= rows or waiting.size_bytes >= COMMIT_BYTES
 
-    def _commit(self, *, last: bool) -> None:
+    def _room(self) -> int | None:
+        """How many requests may still be read; None for any number."""
+        return None if self._limit is None else max(0, self._limit - self._progress.requests)
+
+    def _commit(self, *, last: bool, flush: bool = False) -> None:
         frames, self._waiting = self._waiting.frames, Waiting()
-        reached = {frame.partition: frame.next_position for frame in frames}
-        began = {part: self._at[part] for part in reached}
         decoded = self._decoder.decode(frames)
-        requests = decoded.requests
+        begins: dict[str, int] = {}
+        for frame in frames:
+            begins.setdefault(frame.place, frame.offset)
+        behind = {frame.place: frame.next_position for frame in frames}
+        part = cut(decoded.requests, begins, behind, ends=self._bounds.ends, room=self._room())
+        requests, reached = part.requests, part.reached
+        places, offsets = places_of(requests), offsets_of(requests)
+        wanted = {digest: self._standing.wants(digest, places, offsets) for digest in self._digests}
+        anyone = np.logical_or.reduce(list(wanted.values()))
+        if not anyone.all():
+            requests = requests.filter(pa.array(anyone))
+            wanted = {digest: mask[anyone] for digest, mask in wanted.items()}
         duplicate = self._duplicates.mark(requests)
-        share = len(requests) and self._share_of_run(frames)
-        answers = self._panel.ask(requests, self._to_time(share, last), self._stop.is_set)
-        pairs = self._pairs(requests, duplicate, answers)
+        timed = 0 if flush else self._to_time(frames, requests, last)
+        answers = self._panel.ask(requests, timed, self._stop.is_set, wanted)
+        self._drop_failed(answers)
+        pairs = self._pairs(requests, duplicate, answers, wanted)
         with self._lock:
-            moved = self._moved & reached.keys()
+            moved = self._moved & behind.keys()
         if moved:  # while the models were busy: what is still ours waits for the next commit
-            self._waiting.add(frame for frame in frames if frame.partition not in moved)
+            self._waiting.add(frame for frame in frames if frame.place not in moved)
             return
-        self._log.commit(Batch(pairs, decoded.dead_letters, decoded.ledgers, began, reached))
-        self._at.update(reached)
+        began, moves, marks = self._standing.moves(reached)
+        if not moves:
+            return  # what only a candidate wanted that was given up
+        self._log.commit(Batch(pairs, decoded.dead_letters, decoded.ledgers, began, moves, marks))
+        self._standing.reach(reached)
         self._duplicates.remember()
-        self._source.acknowledge(reached)
-        self._count(pairs, decoded.dead_letters.num_rows, frames)
+        if not flush:
+            self._source.acknowledge(reached)
+        versions = {model.digest: model.version for model in self._panel.candidates}
+        self._progress.add(pairs, versions, requests.num_rows, decoded.dead_letters.num_rows, span(frames))
+        if not flush:
+            self._progress.lag = self._distance.of_run()
+            self._on_progress(self._progress)
+
+    def _drop_failed(self, answers: Answers) -> None:
+        """Goes on without the candidates that the panel gave up."""
+        for digest in [digest for digest in self._digests if digest not in answers]:
+            self._digests.remove(digest)
+            self._standing.drop(digest)
+        self._progress.failed = dict(self._panel.failed)
 
     def _pairs(
-        self, requests: pa.Table, duplicate: pa.BooleanArray, answers: Mapping[str, pa.StructArray]
+        self, requests: pa.Table, duplicate: pa.BooleanArray, answers: Answers, wanted: Mapping[str, Mask]
     ) -> pa.Table:
-        """The rows of the log for these requests."""
-        count = requests.num_rows
         primary = self._panel.primary
-        constants = {
-            "primary_digest": pa.scalar(None if primary is None else primary.digest, pa.string()),
-            "candidate_digest": pa.scalar(self._panel.candidate.digest, pa.string()),
-            "noise_frac": pa.scalar(0.0 if primary is None else self._panel.noise_frac),
-            "threads": pa.scalar(self._settings.threads, pa.int32()),
-            "replayed_at": pa.scalar(datetime.datetime.now(datetime.UTC), TIMESTAMP),
-            "schema_version": pa.scalar(SCHEMA_VERSION, pa.int32()),
-        }
-        table = requests
-        for name, column in answers.items():
-            table = table.append_column(name, column)
-        for name, value in constants.items():
-            table = table.append_column(name, pa.repeat(value, count))
-        day = requests.column("ts").cast(pa.timestamp("us")).cast(pa.date32())  # of the UTC time
-        table = table.append_column("day", day).append_column("duplicate", duplicate)
-        return complete(table, pairs_schema(self._decoder.shape.features, self._decoder.shape.attributes))
+        return rows_of(
+            requests,
+            duplicate,
+            answers,
+            wanted,
+            shape=self._decoder.shape,
+            primary_digest=None if primary is None else primary.digest,
+            noise_frac=self._panel.noise_frac,
+            threads=self._settings.threads,
+        )
 
-    def _to_time(self, share: float, last: bool) -> int:
-        """How many of the next rows to run alone: by the clock, and by what a run that ends by itself owes."""
-        now = time.monotonic()
-        by_clock = self._settings.latency_per_s * (now - self._timed_at)
-        self._timed_at = now
-        owed = 0.0
-        if self._until_caught_up and not self._stop.is_set():
-            least = self._settings.latency_min
-            owed = max(0, least - self._progress.timed) if last else least * share
-        return round(max(by_clock, owed))
+    def _to_time(self, frames: list[Frame], requests: pa.Table, last: bool) -> int:
+        share = min(1.0, span(frames) / max(1, self._progress.todo)) if requests.num_rows else 0.0
+        ends = self._until_caught_up and not self._stop.is_set()
+        return self._quota.due(self._progress.timed, share=share, last=last, ends=ends)
 
-    def _share_of_run(self, frames: list[Frame]) -> float:
-        """Which share of what the run had to do these frames are, by positions."""
-        return min(1.0, _span(frames) / max(1, self._progress.todo))
+    # ---- how far it is ----
 
-    # ---- what is told ----
-
-    def _caught_up(self) -> bool:
-        """Whether everything that now stands in our partitions has been read."""
-        if not self._at:  # nothing is ours yet, or any more: others may have done it all
-            return self._lag_of_log() == 0
-        ends = self._source.ends()
-        return self._lag({part: self._next.get(part, end) for part, end in ends.items()}, ends) == 0
-
-    def _lag_of_log(self) -> int:
-        ends = self._source.ends()
-        return self._lag(self._log.positions(list(ends)), ends)
-
-    def _lag(self, read: Mapping[str, int | None], ends: Mapping[str, int]) -> int:
-        """How many positions lie between these and the traffic's end."""
-        starts = self._source.starts()
-        return sum(max(0, end - max(read.get(part) or 0, starts.get(part, 0))) for part, end in ends.items())
-
-    def _count(self, pairs: pa.Table, dead_letters: int, frames: list[Frame]) -> None:
-        candidate = pairs.column("candidate").combine_chunks()
-        timed = candidate.field("latency_us")
-        progress = self._progress
-        progress.pairs += pairs.num_rows
-        progress.errors += len(candidate) - candidate.field("error").null_count
-        progress.timed += len(timed) - timed.null_count
-        progress.duplicates += pc.sum(pairs.column("duplicate")).as_py() or 0
-        progress.dead_letters += dead_letters
-        progress.commits += 1
-        progress.done += _span(frames)
-        progress.lag = self._lag(self._at, self._source.ends())
-        self._on_progress(progress)
-
-
-def _span(frames: list[Frame]) -> int:
-    """How many positions these frames take up."""
-    return sum(frame.next_position - frame.offset for frame in frames)
+    def _why_end(self, frames: list[Frame], budget: Budget) -> str:
+        """By what the run ends now; empty while it goes on."""
+        if self._stop.is_set():
+            return STOPPED
+        if self._room() == 0:
+            return LIMIT
+        if spent := budget.spent(self._progress):
+            return spent
+        return CAUGHT_UP if self._until_caught_up and not frames and self._distance.caught_up() else ""

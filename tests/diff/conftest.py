@@ -206,7 +206,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory, write_log: WriteLog) -> Pl
     pending = Pending(
         records=sum(len(places["pending"]) for places in sent.values()) + 7,  # seven without a number
         seqs={process: sorted(places["pending"]) for process, places in sent.items() if places["pending"]},
-        partitions=frozenset({"web-2"}),
+        places=frozenset({"spool:trial/web-2"}),
     )
     first = rows.sort_values(["source_name", "source_partition", "source_offset", "source_line"])
     pairs = first[~first["duplicate"]].drop_duplicates("request_id")

@@ -347,10 +347,10 @@ def test_a_day_is_whole_once_every_partition_with_something_pending_is_past_it(c
     compared(rows)
     assert whole(None) == 3
     assert whole(Pending(0, {}, frozenset())) == 3
-    assert whole(Pending(5, {}, frozenset({"slow"}))) == 1
-    assert whole(Pending(5, {}, frozenset({"slow", "fast"}))) == 1
-    assert whole(Pending(5, {}, frozenset({"fast"}))) == 3
-    assert whole(Pending(5, {}, frozenset({"never read"}))) == 0
+    assert whole(Pending(5, {}, frozenset({"spool:trial/slow"}))) == 1
+    assert whole(Pending(5, {}, frozenset({"spool:trial/slow", "spool:trial/fast"}))) == 1
+    assert whole(Pending(5, {}, frozenset({"spool:trial/fast"}))) == 3
+    assert whole(Pending(5, {}, frozenset({"spool:trial/never read"}))) == 0
 
 
 def test_a_full_hour_is_a_start_of_its_own_and_a_day_ends_where_the_next_begins(compared: Compare) -> None:

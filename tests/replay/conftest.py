@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,13 @@ from gnomon_replay.model import HostedModel
 from gnomon_replay.settings import Experiment, Model, ReplaySettings
 from gnomon_replay.shape import Shape
 from gnomon_replay.traffic import Frame, Source, Stream
+from gnomon_replay.window import Window
 from gnomon_replay.worker import Worker
 from sklearn.linear_model import LogisticRegression
 
 # What the callables do is said by each request: `x`, and `do` for what goes wrong.
 MODELS = '''
-import os, re, signal, subprocess, sys, time
+import ctypes, os, re, signal, subprocess, sys, time
 from pathlib import Path
 import pandas as pd
 
@@ -40,6 +41,14 @@ def parity(frame):
 def thirds(frame):
     third = frame["x"] % 3 == 0
     return pd.DataFrame({"label": third.astype(int), "score": third * 0.6 + 0.2})
+
+def fifths(frame):
+    fifth = frame["x"] % 5 == 0
+    return pd.DataFrame({"label": fifth.astype(int), "score": fifth * 0.6 + 0.2})
+
+def refusing(frame):
+    """Fails on everything."""
+    raise ValueError("not today")
 
 def rows(payloads):
     """Of payloads, or of the rows of a frame."""
@@ -70,7 +79,7 @@ def picky(frame):
     if "raise" in bidden: raise ValueError("no such carrier: \\udc00")
     if "exit" in bidden: sys.exit(3)
     if "_exit" in bidden: os._exit(4)
-    if "segv" in bidden: os.kill(os.getpid(), signal.SIGSEGV)
+    if "segv" in bidden: ctypes.string_at(0)
     if "hang" in bidden: time.sleep(1000)
     if "memory" in bidden: raise MemoryError
     if "once" in bidden and not Path("crashed").exists():
@@ -117,6 +126,9 @@ def nosy(frame):
 
 constant = 7
 '''
+
+
+VERSIONS = {"thirds": "2", "fifths": "3", "refusing": "4"}
 
 
 @pytest.fixture(scope="session")
@@ -192,14 +204,19 @@ def work(folder: Path, shared: Callable[..., HostedModel]) -> Callable[..., Work
     """A worker of the candidate `thirds` and the primary `parity`; its log is `folder / "e"`."""
 
     def make(
-        source: Source, *, primary: bool = True, declared: dict[str, str] | None = None, **settings: Any
+        source: Source,
+        *,
+        candidates: Sequence[str] = ("thirds",),
+        primary: bool = True,
+        declared: dict[str, str] | None = None,
+        window: Window = Window(),  # noqa: B008 - frozen
+        **settings: Any,
     ) -> Worker:
-        panel = Panel(
-            shared("models:thirds", "2"), shared("models:parity") if primary else None, 0.1, random.Random(1)
-        )
-        log = PairLog(folder / "e", source.stream.name, panel.candidate.digest)
+        hosts = [shared(f"models:{name}", VERSIONS[name]) for name in candidates]
+        panel = Panel(hosts, shared("models:parity") if primary else None, 0.1, random.Random(1))
         options = ReplaySettings(**{"latency_per_s": 0.0, "latency_min": 0, "noise_frac": 0.1} | settings)
-        return Worker(source, log, panel, options, Shape.declared(declared or {}))
+        shape = Shape.declared(declared or {})
+        return Worker(source, PairLog(folder / "e"), panel, options, shape, window=window)
 
     return make
 

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from gnomon_replay import asking
-from gnomon_replay.asking import Panel, in_noise_sample
+from gnomon_replay.asking import Answers, Panel, in_noise_sample
 from gnomon_replay.errors import ModelError
 from gnomon_replay.model import HostedModel
 from gnomon_replay.pairs import ANSWERS, OUTPUT
@@ -55,7 +54,13 @@ def requests(line: Callable[..., bytes], requests_of: Callable[..., pa.Table]) -
 
 @pytest.fixture
 def panel(shared: Hosted) -> Panel:
-    return Panel(shared("models:thirds", "2"), shared("models:parity"), FRAC, random.Random(1))
+    return Panel([shared("models:thirds", "2")], shared("models:parity"), FRAC, random.Random(1))
+
+
+def only(answers: Answers) -> dict[str, pa.StructArray]:
+    """The columns of the one candidate there is."""
+    [columns] = answers.values()
+    return columns
 
 
 def parity(x: int) -> tuple[str, str, float]:
@@ -74,7 +79,7 @@ def answers(column: pa.StructArray) -> list[tuple[str, str, float] | None]:
 def test_each_model_answers_what_it_should_in_the_order_of_the_rows(
     panel: Panel, requests: pa.Table, timed: int
 ) -> None:
-    columns = panel.ask(requests, timed)
+    columns = only(panel.ask(requests, timed))
     assert list(columns) == list(ANSWERS[1:])
     assert {column.type for column in columns.values()} == {OUTPUT}
     noise = [expected_in_sample(f"r{x}", FRAC) for x in range(COUNT)]
@@ -91,7 +96,7 @@ def test_each_model_answers_what_it_should_in_the_order_of_the_rows(
 def test_a_timed_request_has_both_latencies_and_is_never_in_the_noise_sample(
     panel: Panel, requests: pa.Table
 ) -> None:
-    columns = panel.ask(requests, 60)
+    columns = only(panel.ask(requests, 60))
     latency = {
         name: [(each or {}).get("latency_us") for each in columns[name].to_pylist()] for name in columns
     }
@@ -103,15 +108,15 @@ def test_a_timed_request_has_both_latencies_and_is_never_in_the_noise_sample(
 
 
 def test_no_more_are_timed_than_there_are(panel: Panel, requests: pa.Table) -> None:
-    columns = panel.ask(requests, 10**6)
+    columns = only(panel.ask(requests, 10**6))
     noise = sum(expected_in_sample(f"r{x}", FRAC) for x in range(COUNT))
     assert columns["candidate"].field("latency_us").null_count == noise
 
 
 def test_the_timed_are_drawn_at_random_and_by_the_seed(shared: Hosted, requests: pa.Table) -> None:
     def drawn(seed: int) -> list[int]:
-        panel = Panel(shared("models:thirds", "2"), shared("models:parity"), FRAC, random.Random(seed))
-        latency = panel.ask(requests, 30)["candidate"].field("latency_us")
+        panel = Panel([shared("models:thirds", "2")], shared("models:parity"), FRAC, random.Random(seed))
+        latency = only(panel.ask(requests, 30))["candidate"].field("latency_us")
         return np.flatnonzero(latency.is_valid().to_numpy(zero_copy_only=False)).tolist()
 
     assert drawn(1) == drawn(1)
@@ -140,26 +145,26 @@ def test_the_four_runs_and_the_two_sides_take_turns_at_random(
         monkeypatch.setattr(model, "answer", counted)
         monkeypatch.setattr(model, "time", timed)
 
-    spied(panel.candidate, "c")
+    spied(panel.candidates[0], "c")
     assert panel.primary is not None
     spied(panel.primary, "p")
     orders = set()
     for _ in range(12):
         runs.clear()
-        panel.ask(requests, 0)
+        only(panel.ask(requests, 0))
         assert sorted(runs) == ["c", "c", "p", "p"]
         orders.add(tuple(runs))
     assert len(orders) > 2
     runs.clear()
-    panel.ask(requests, 20)
-    clocked = [run for run in runs if "timed" in run][2 * asking.WARM_UP :]
+    only(panel.ask(requests, 20))
+    clocked = [run for run in runs if "timed" in run]
     pairs = {tuple(clocked[at : at + 2]) for at in range(0, 40, 2)}
     assert pairs == {("c timed", "p timed"), ("p timed", "c timed")}
 
 
 def test_without_a_primary_the_candidate_alone_is_asked_and_timed(shared: Hosted, requests: pa.Table) -> None:
-    panel = Panel(shared("models:thirds", "2"), None, FRAC, random.Random(1))
-    columns = panel.ask(requests, 10)
+    panel = Panel([shared("models:thirds", "2")], None, FRAC, random.Random(1))
+    columns = only(panel.ask(requests, 10))
     assert answers(columns["candidate"]) == [thirds(x) for x in range(COUNT)]
     assert len(columns["candidate"].field("latency_us").drop_null()) == 10
     for name in ("primary", "primary_again", "candidate_again"):
@@ -167,7 +172,7 @@ def test_without_a_primary_the_candidate_alone_is_asked_and_timed(shared: Hosted
 
 
 def test_of_no_requests_nobody_is_asked(panel: Panel, requests: pa.Table) -> None:
-    columns = panel.ask(requests.slice(0, 0), 10)
+    columns = only(panel.ask(requests.slice(0, 0), 10))
     assert {len(column) for column in columns.values()} == {0}
 
 
@@ -183,7 +188,7 @@ def test_a_request_is_asked_by_its_features_or_else_its_payload(
 
     mixed = requests_of([record(x) for x in range(60)])
     model = shared("models:rows")
-    columns = Panel(model, model, 0.2, random.Random(1)).ask(mixed, 20)
+    columns = only(Panel([model], model, 0.2, random.Random(1)).ask(mixed, 20))
     expected = [("1", str(x % 2), pytest.approx(0.5 + x / 1e6)) for x in range(60)]
     assert answers(columns["candidate"]) == expected
     again = answers(columns["candidate_again"])
@@ -197,7 +202,7 @@ def test_a_model_of_features_fails_on_payloads_alone(
     records = [
         line(x, x=x, y=0.0) if x % 3 else line(x, with_={"features": None, "payload": 1}) for x in range(60)
     ]
-    columns = Panel(shared("logistic.skops"), None, 0, random.Random(1)).ask(requests_of(records), 0)
+    columns = only(Panel([shared("logistic.skops")], None, 0, random.Random(1)).ask(requests_of(records), 0))
     errors = columns["candidate"].field("error").to_pylist()
     assert errors == [None if x % 3 else "wrong_type" for x in range(60)]
 
@@ -206,11 +211,11 @@ def test_a_declared_feature_may_be_missing_from_every_request(
     shared: Hosted, line: Callable[..., bytes], requests_of: Callable[..., pa.Table]
 ) -> None:
     records = [line(x, x=x) for x in range(9)]
-    panel = Panel(shared("models:picky", timeout_s=1), None, 0, random.Random(1))
-    columns = panel.ask(requests_of(records, do="string"), 0)
+    panel = Panel([shared("models:picky", timeout_s=1)], None, 0, random.Random(1))
+    columns = only(panel.ask(requests_of(records, do="string"), 0))
     assert columns["candidate"].field("error").null_count == 9
     with pytest.raises(ModelError, match="needs the feature `y`"):
-        Panel(shared("logistic.skops"), None, 0, random.Random(1)).ask(requests_of(records), 0)
+        only(Panel([shared("logistic.skops")], None, 0, random.Random(1)).ask(requests_of(records), 0))
 
 
 def test_a_model_that_fails_on_all_of_a_first_handful_stops_the_run(
@@ -218,7 +223,11 @@ def test_a_model_that_fails_on_all_of_a_first_handful_stops_the_run(
 ) -> None:
     records = [line(x, x=x, do="raise") for x in range(50)]
     with pytest.raises(ModelError, match=r"model 1: failed on all of 5 requests .*: exception: ValueError"):
-        Panel(shared("models:picky", timeout_s=1), None, 0, random.Random(1)).ask(requests_of(records), 0)
+        only(
+            Panel([shared("models:picky", timeout_s=1)], None, 0, random.Random(1)).ask(
+                requests_of(records), 0
+            )
+        )
 
 
 @pytest.mark.parametrize("bad", [range(4), range(30), range(70, 100)])
@@ -228,17 +237,17 @@ def test_a_run_of_odd_requests_does_not_stop_it(
     """Few requests say little about a model, and a worker that starts amid odd ones has to get past them."""
     count = 4 if len(bad) == 4 else 100
     records = [line(x, x=x, do="raise" if x in bad else None) for x in range(count)]
-    panel = Panel(shared("models:picky", timeout_s=1), None, 0, random.Random(1))
-    errors = panel.ask(requests_of(records), 0)["candidate"].field("error").to_pylist()
+    panel = Panel([shared("models:picky", timeout_s=1)], None, 0, random.Random(1))
+    errors = only(panel.ask(requests_of(records), 0))["candidate"].field("error").to_pylist()
     assert errors == ["exception" if x in bad else None for x in range(count)]
 
 
 def test_it_is_noted_which_features_a_model_leaves_unused(
     shared: Hosted, line: Callable[..., bytes], requests_of: Callable[..., pa.Table]
 ) -> None:
-    panel = Panel(shared("logistic.skops"), None, 0, random.Random(1))
+    panel = Panel([shared("logistic.skops")], None, 0, random.Random(1))
     for _ in range(2):
-        panel.ask(requests_of([line(x, x=x, y=x, colour="red", z=1) for x in range(9)]), 0)
+        only(panel.ask(requests_of([line(x, x=x, y=x, colour="red", z=1) for x in range(9)]), 0))
     assert panel.notes == ["model 1 does not use colour, z"]
 
 
@@ -247,6 +256,6 @@ def test_every_kind_of_value_reaches_a_model_as_it_was_sent(
 ) -> None:
     sent: list[Any] = [2**53 + 1, -(2**63), 2**63 - 1, None]
     records = [line(x, x=value, text="gnōmōn 😀\0", nan=float("nan")) for x, value in enumerate(sent)]
-    columns = Panel(shared("models:cells"), None, 0, random.Random(1)).ask(requests_of(records), 0)
+    columns = only(Panel([shared("models:cells")], None, 0, random.Random(1)).ask(requests_of(records), 0))
     expected = [repr({"x": value, "text": "gnōmōn 😀\0", "nan": float("nan")}) for value in sent]
     assert columns["candidate"].field("label").to_pylist() == expected

@@ -481,8 +481,8 @@ def test_a_hook_brings_what_nobody_recorded_and_its_gaps_are_counted(
     records = [line(x, x=x, with_={"key": key, "attributes": {"region": "us"}}) for x, key in enumerate(keys)]
     model = start(own, "own:rich", fetch_features="own:fetch")
     try:
-        panel = Panel(model, None, 0, random.Random(1))
-        answers = panel.ask(requests_of(records), 1)["candidate"].to_pylist()
+        panel = Panel([model], None, 0, random.Random(1))
+        answers = next(iter(panel.ask(requests_of(records), 1).values()))["candidate"].to_pylist()
     finally:
         model.close()
     assert [each["label"] for each in answers] == ["poor", "unknown", "rich", "rich", "rich"]

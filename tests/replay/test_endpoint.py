@@ -223,7 +223,7 @@ def test_it_is_told_of_each_request_what_it_needs(
     model = model_of(server.url)
     beside = {"key": "N1", "attributes": {"region": "us"}, "ts": "2026-11-24T08:00:00.123456Z"}
     requests = requests_of([line(7, x=1, with_=beside), line(8, x=2)])
-    columns = Panel(model, None, 0, random.Random(1)).ask(requests, 1)
+    [columns] = Panel([model], None, 0, random.Random(1)).ask(requests, 1).values()
     assert found(columns["candidate"]) == [parity(1), parity(2)]
     asked = {row["request_id"]: row for body in server.bodies for row in body["requests"]}
     assert asked == {

@@ -17,7 +17,7 @@ import pytest
 from deltalake import DeltaTable
 from gnomon_replay import log as log_module
 from gnomon_replay.errors import FencedError, LogError, ShapeMovedError
-from gnomon_replay.log import CHECKPOINT_EVERY, Batch, PairLog
+from gnomon_replay.log import CHECKPOINT_EVERY, Batch, PairLog, app_id
 from gnomon_replay.pairs import DEAD_LETTERS, LEDGER, pairs_schema, struct_of
 
 SOURCE = "kafka:c:t"
@@ -25,7 +25,7 @@ NOON = datetime.datetime(2026, 11, 24, 12, tzinfo=datetime.UTC)
 X = {"x": pa.float64()}
 
 
-def source(partition: str, offset: int) -> dict[str, Any]:
+def place(partition: str, offset: int) -> dict[str, Any]:
     return {"name": SOURCE, "topic": "t", "partition": partition, "offset": offset, "line": 0}
 
 
@@ -38,6 +38,7 @@ def batch(
     value: Any = 1.0,
     dead: int = 0,
     digest: str = "sha256:a",
+    source: str = SOURCE,
 ) -> Batch:
     """A batch of one pair for each offset from `began` to `reached`, the first `dead` of them dead letters."""
     offsets = range(began or 0, reached)
@@ -47,20 +48,32 @@ def batch(
             "ts": NOON,
             "day": NOON.date(),
             "features": dict.fromkeys(fields, value),
-            "source": source(partition, offset),
+            "source": place(partition, offset),
             "candidate_digest": digest,
         }
         for offset in offsets[dead:]
     ]
-    letters = [{"source": source(partition, offset), "day": NOON.date()} for offset in offsets[:dead]]
+    letters = [{"source": place(partition, offset), "day": NOON.date()} for offset in offsets[:dead]]
     schema = pairs_schema(struct_of(fields.items()), struct_of([]))
     return Batch(
         pa.Table.from_pylist(pairs, schema=schema),
         pa.Table.from_pylist(letters, schema=DEAD_LETTERS),
         pa.Table.from_pylist([], schema=LEDGER),
-        {partition: began},
-        {partition: reached},
+        {place_id(partition, digest, source): began},
+        {place_id(partition, digest, source): reached},
     )
+
+
+def place_id(partition: str, digest: str = "sha256:a", source: str = SOURCE) -> str:
+    """The id of a position."""
+    return app_id(f"{source}/{partition}", digest)
+
+
+def stands(
+    log: PairLog, *partitions: str, digest: str = "sha256:a", source: str = SOURCE
+) -> dict[str, int | None]:
+    found = log.positions(place_id(part, digest, source) for part in partitions)
+    return {part: found[place_id(part, digest, source)] for part in partitions}
 
 
 @pytest.fixture
@@ -68,8 +81,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "shadow" / "e"
 
 
-def opened(folder: Path, digest: str = "sha256:a") -> PairLog:
-    return PairLog(folder, SOURCE, digest)
+def opened(folder: Path) -> PairLog:
+    return PairLog(folder)
 
 
 def ids(folder: Path) -> Counter[str]:
@@ -83,9 +96,9 @@ def once(*ranges: tuple[str, int, int]) -> Counter[str]:
 
 def test_a_log_that_is_not_there_stands_at_the_start(folder: Path) -> None:
     log = opened(folder)
-    assert log.positions(["0", "1"]) == {"0": None, "1": None}
+    assert stands(log, "0", "1") == {"0": None, "1": None}
     assert log.schema().names == []
-    assert log.recent_ids("0", 10) == []
+    assert log.recent_ids(f"{SOURCE}/0", "sha256:a", 10) == []
     assert not folder.exists()
 
 
@@ -93,7 +106,7 @@ def test_a_commit_moves_its_position_and_a_restart_goes_on_from_it(folder: Path)
     log = opened(folder)
     log.commit(batch(None, 5))
     log.commit(batch(5, 9))
-    assert opened(folder).positions(["0", "1"]) == {"0": 9, "1": None}
+    assert stands(opened(folder), "0", "1") == {"0": 9, "1": None}
     again = opened(folder)
     again.commit(batch(9, 12))
     assert ids(folder) == once(("0", 0, 12))
@@ -104,7 +117,11 @@ def test_a_batch_given_again_is_fenced(folder: Path) -> None:
     for began in (None, 4, 6):
         with pytest.raises(FencedError) as caught:
             opened(folder).commit(batch(began, 9))
-        assert (caught.value.partition, caught.value.expected, caught.value.found) == ("0", began, 5)
+        assert (caught.value.partition, caught.value.expected, caught.value.found) == (
+            f"partition 0 of {SOURCE}",
+            began,
+            5,
+        )
     assert ids(folder) == once(("0", 0, 5))
 
 
@@ -133,7 +150,7 @@ def test_a_rival_that_commits_between_our_opening_and_our_append_fences_us(folde
     with pytest.raises(FencedError):
         ours.commit(batch(5, 9))
     assert ids(folder) == once(("0", 0, 8))
-    ours.forget_standing(["0"])
+    ours.forget_standing([place_id("0")])
     ours.commit(batch(8, 9))
     assert ids(folder) == once(("0", 0, 9))
 
@@ -204,20 +221,20 @@ def test_workers_that_commit_without_a_pause_all_get_their_rows_in(folder: Path)
 
 
 def test_another_candidates_commits_do_not_fence(folder: Path) -> None:
-    ours, other = opened(folder), opened(folder, "sha256:b")
+    ours, other = opened(folder), opened(folder)
     ours.commit(batch(None, 5))
     other.commit(batch(None, 7, digest="sha256:b"))
     ours.commit(batch(5, 9))
-    assert ours.positions(["0"]) == {"0": 9}
-    assert other.positions(["0"]) == {"0": 7}
+    assert stands(ours, "0") == {"0": 9}
+    assert stands(other, "0", digest="sha256:b") == {"0": 7}
     assert ids(folder) == once(("0", 0, 9), ("0", 0, 7))
 
 
 def test_another_sources_positions_are_its_own(folder: Path) -> None:
     opened(folder).commit(batch(None, 5))
-    elsewhere = PairLog(folder, "kafka:d:t", "sha256:a")
-    assert elsewhere.positions(["0"]) == {"0": None}
-    elsewhere.commit(batch(None, 5))
+    elsewhere = opened(folder)
+    assert stands(elsewhere, "0", source="kafka:d:t") == {"0": None}
+    elsewhere.commit(batch(None, 5, source="kafka:d:t"))
     assert ids(folder) == once(("0", 0, 5), ("0", 0, 5))
 
 
@@ -243,7 +260,7 @@ def test_a_field_that_another_worker_gave_another_type_is_read_again(
     with pytest.raises(ShapeMovedError) as caught:
         ours.commit(batch(2, 4, fields=X | {"y": pa.float64()}))
     assert caught.value.name == "y"
-    assert (ids(folder), ours.positions(["0"])) == (once(("0", 0, 2), ("1", 0, 2)), {"0": 2})
+    assert (ids(folder), stands(ours, "0")) == (once(("0", 0, 2), ("1", 0, 2)), {"0": 2})
 
 
 def test_rows_of_an_older_shape_are_read_back_with_nulls(folder: Path) -> None:
@@ -271,7 +288,7 @@ def test_25_commits_beside_anothers_open_anew_and_lose_nothing(
 
     def counted(self: PairLog) -> None:
         if self is log:
-            openings.append(self._standing["0"] or 0)
+            openings.append(self._standing[place_id("0")] or 0)
         reopen(self)
 
     monkeypatch.setattr(PairLog, "reopen", counted)
@@ -282,20 +299,20 @@ def test_25_commits_beside_anothers_open_anew_and_lose_nothing(
     checkpoints = list((folder / "pairs" / "_delta_log").glob("*.checkpoint.parquet"))
     assert len(checkpoints) == 50 // CHECKPOINT_EVERY
     assert openings == list(range(25))  # another's commit came before each, so Delta refused ours once
-    assert log.positions(["0"]) == {"0": 25}
+    assert stands(log, "0") == {"0": 25}
 
 
 def test_an_empty_batch_still_moves_the_position(folder: Path) -> None:
     log = opened(folder)
     log.commit(batch(None, 3, dead=3))
     log.commit(batch(3, 4, dead=1))
-    assert opened(folder).positions(["0"]) == {"0": 4}
+    assert stands(opened(folder), "0") == {"0": 4}
     log.commit(batch(4, 6))
     assert ids(folder) == once(("0", 4, 6))
 
 
 def test_positions_only_grow() -> None:
-    with pytest.raises(ValueError, match="partition 0 from 5 to 5: positions only grow"):
+    with pytest.raises(ValueError, match="kafka:c:t/0/sha256:a from 5 to 5: positions only grow"):
         batch(5, 5)
 
 
@@ -304,7 +321,7 @@ def test_what_is_no_longer_vouched_for_does_not_fence(folder: Path) -> None:
     ours.commit(batch(None, 5))
     ours.commit(batch(None, 5, partition="1"))
     heir.commit(batch(5, 9))
-    ours.forget_standing(["0"])
+    ours.forget_standing([place_id("0")])
     ours.commit(batch(5, 9, partition="1"))
     assert ids(folder) == once(("0", 0, 9), ("1", 0, 9))
 
@@ -314,11 +331,11 @@ def test_recent_ids_are_the_last_of_the_partition_in_order(folder: Path) -> None
     for at in range(0, 40, 10):
         log.commit(batch(at or None, at + 10))
     log.commit(batch(None, 5, partition="1"))
-    opened(folder, "sha256:b").commit(batch(None, 50, digest="sha256:b"))
-    assert log.recent_ids("0", 7) == [f"0-{at}" for at in range(33, 40)]
-    assert log.recent_ids("0", 1000) == [f"0-{at}" for at in range(40)]
-    assert log.recent_ids("1", 2) == ["1-3", "1-4"]
-    assert log.recent_ids("2", 2) == []
+    opened(folder).commit(batch(None, 50, digest="sha256:b"))
+    assert log.recent_ids(f"{SOURCE}/0", "sha256:a", 7) == [f"0-{at}" for at in range(33, 40)]
+    assert log.recent_ids(f"{SOURCE}/0", "sha256:a", 1000) == [f"0-{at}" for at in range(40)]
+    assert log.recent_ids(f"{SOURCE}/1", "sha256:a", 2) == ["1-3", "1-4"]
+    assert log.recent_ids(f"{SOURCE}/2", "sha256:a", 2) == []
 
 
 @pytest.fixture
@@ -344,7 +361,7 @@ def foreign() -> Iterator[Path]:
 
 def test_a_folder_that_may_not_be_written_is_named_with_what_to_do(foreign: Path) -> None:
     log = opened(foreign)
-    assert log.positions(["0"]) == {"0": 5}
+    assert stands(log, "0") == {"0": 5}
     for case in (batch(5, 9), batch(5, 9, dead=1)):
         with pytest.raises(LogError, match="change the owner") as caught:
             log.commit(case)
@@ -361,7 +378,7 @@ def test_a_folder_that_may_not_be_read_is_not_taken_for_an_empty_one(foreign: Pa
     if user == 65534:
         os.seteuid(65534)
     with pytest.raises(LogError, match="this user may not"):
-        opened(foreign).positions(["0"])
+        stands(opened(foreign), "0")
 
 
 def test_a_torn_log_is_one_clear_line(folder: Path) -> None:
@@ -369,7 +386,7 @@ def test_a_torn_log_is_one_clear_line(folder: Path) -> None:
     log.commit(batch(None, 5))
     (folder / "pairs" / "_delta_log" / f"{1:020d}.json").write_text('{"commitInfo":{"tim')
     with pytest.raises(LogError, match="nothing committed is lost") as caught:
-        opened(folder).positions(["0"])
+        stands(opened(folder), "0")
     assert "\n" not in str(caught.value)
 
 

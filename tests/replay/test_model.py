@@ -110,7 +110,7 @@ def test_a_crash_that_does_not_come_again_alone_is_not_critical(hosted: Hosted) 
 
 def test_a_host_that_died_between_two_batches_blames_nobody(shared: Hosted) -> None:
     model = shared("models:parity")
-    os.kill(model._host._process.pid, signal.SIGKILL)
+    os.kill(model._hosts.current()._pid, signal.SIGKILL)
     assert [fields(each) for each in model.answer(frame({}, 9)).to_pylist()] == [parity(x) for x in range(9)]
 
 
@@ -245,8 +245,8 @@ def test_a_file_that_changes_during_the_run_is_not_run_under_the_old_digest(
     skops.io.dump(LogisticRegression().fit(TRAINING, LABELS[::-1]), path)
     asked = ASKED.select(["x", "y"]).slice(0, 2)
     assert model.answer(asked).field("error").null_count == 2
-    os.kill(model._host._process.pid, signal.SIGKILL)
-    with pytest.raises(ModelError, match="the file has changed since the run began"):
+    os.kill(model._hosts.current()._pid, signal.SIGKILL)
+    with pytest.raises(ModelError, match="has changed since the run began"):
         model.answer(asked)
 
 
@@ -347,7 +347,7 @@ def test_what_it_prints_is_bounded_and_quoted_when_it_crashes(hosted: Hosted) ->
     model = hosted("models:verbose")
     for _ in range(4):
         assert model.answer(frame({}, 3)).field("error").null_count == 3
-        assert os.fstat(model._host._output.fileno()).st_size < 2 << 20
+        assert os.fstat(model._hosts._output.fileno()).st_size < 2 << 20
     [answer] = model.answer(frame({0: "_exit"}, 1)).to_pylist()
     assert answer["message"].endswith("these were its last words")
 

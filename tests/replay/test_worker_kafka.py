@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +19,9 @@ import pytest
 from gnomon_capture import CaptureSettings, Mirror
 from gnomon_capture.errors import TrafficError, UsageError
 from gnomon_replay.kafka_source import KafkaSource, translated
+from gnomon_replay.log import app_id
 from gnomon_replay.pending import count_pending
+from gnomon_replay.window import Window
 from gnomon_replay.worker import Worker
 from kafka import KafkaProducer
 
@@ -25,14 +29,16 @@ PARTITIONS = 3
 TORN_EVERY = 800
 
 
-def produce(bootstrap: str, topic: str, numbers: range, lines_each: int = 20) -> None:
+def produce(
+    bootstrap: str, topic: str, numbers: range, lines_each: int = 20, partitions: int = PARTITIONS
+) -> None:
     """Requests with these numbers, so many a message; now and then a line that is no record."""
     with contextlib.closing(KafkaProducer(bootstrap_servers=bootstrap, acks="all")) as producer:
         for start in range(numbers.start, numbers.stop, lines_each):
             lines = [record(x) for x in range(start, min(start + lines_each, numbers.stop))]
             if start % TORN_EVERY == 0:
                 lines.insert(len(lines) // 2, b'{"request_id": "torn\n')
-            producer.send(topic, b"".join(lines), partition=start // lines_each % PARTITIONS)
+            producer.send(topic, b"".join(lines), partition=start // lines_each % partitions)
 
 
 def record(x: int) -> bytes:
@@ -104,7 +110,7 @@ def test_messages_of_every_kind_are_read_to_the_end(
     ]
     [letter] = logged("dead_letters")
     assert (letter["source"]["offset"], letter["bytes"]) == (6, b"ARROW1")
-    assert letter["source"]["name"] == source.stream.name
+    assert letter["source"]["name"] == source.ends().popitem()[0].rpartition("/")[0]
     assert (done.pairs, done.lag) == (15, 0)
     again = KafkaSource("kafka://{}/{}".format(*traffic), "other")
     with contextlib.closing(again):
@@ -148,7 +154,7 @@ def test_a_mirror_that_sends_arrow_loses_nothing_on_the_way(
 
 
 def test_a_header_without_a_value_says_nothing(source: KafkaSource) -> None:
-    message = SimpleNamespace(partition=0, offset=7, value=b"x", headers=[("content-type", None)])
+    message = SimpleNamespace(topic="t", partition=0, offset=7, value=b"x", headers=[("content-type", None)])
     assert source._frame(message).content_type is None
 
 
@@ -161,10 +167,134 @@ def test_what_is_pending_is_counted_from_the_logs_positions(
     produce(*traffic, range(200, 290))
     looking = KafkaSource("kafka://{}/{}".format(*traffic), None)
     with contextlib.closing(looking):
-        pending = count_pending(looking, worker._log.positions)
+        digest = worker._digests[0]
+
+        def positions(places: list[str]) -> dict[str, int | None]:
+            found = worker._log.positions(app_id(place, digest) for place in places)
+            return {place: found[app_id(place, digest)] for place in places}
+
+        pending = count_pending(looking, positions)
     assert pending.records == 90
     assert {process: sorted(seqs) for process, seqs in pending.seqs.items()} == {"p": list(range(200, 290))}
-    assert pending.partitions == {"0", "1", "2"}
+    assert {place.rpartition("/")[2] for place in pending.places} == {"0", "1", "2"}
+
+
+def test_several_topics_and_an_expression_read_the_same_lines_under_the_same_names(
+    bootstrap: str,
+    new_topic: Callable[..., str],
+    folder: Path,
+    work: Callable[..., Worker],
+    logged: Callable[..., Any],
+) -> None:
+    """First one topic alone, then both by name, then by expression: each goes on where the log stands."""
+    one, two = new_topic(partitions=2), new_topic()
+    produce(bootstrap, one, range(40), partitions=2)
+    produce(bootstrap, two, range(1000, 1060), partitions=1)
+
+    def replayed(names: str) -> tuple[int, dict[str, int]]:
+        with contextlib.closing(
+            KafkaSource(f"kafka://{bootstrap}/{names}", f"g-{one}-{names[:3]}")
+        ) as source:
+            done = work(source).run(until_caught_up=True)
+            assert done.lag == 0
+            return done.pairs, source.ends()
+
+    assert replayed(one)[0] == 40
+    assert replayed(f"{one},{two}")[0] == 60
+    produce(bootstrap, two, range(1060, 1070), partitions=1)
+    pairs, ends = replayed(f"re:{one}|{two[:-1]}.")
+    assert pairs == 10
+    rows = logged()
+    assert sorted(row["request_id"] for row in rows) == sorted(
+        f"r{x}" for x in [*range(40), *range(1000, 1070)]
+    )
+    for row in rows:
+        source = row["source"]
+        assert source["topic"] == (one if int(row["request_id"][1:]) < 1000 else two)
+        assert source["name"].endswith(f":{source['topic']}")
+        assert f"{source['name']}/{source['partition']}" in ends
+
+
+def test_an_expression_that_no_topic_fits_is_said(bootstrap: str) -> None:
+    with pytest.raises(TrafficError, match=r"no topic's whole name fits 'nothing-like-.*'"):
+        KafkaSource(f"kafka://{bootstrap}/re:nothing-like-.*", "g")
+
+
+def test_a_window_is_by_the_time_at_which_messages_were_sent(
+    traffic: tuple[str, str], work: Callable[..., Worker], logged: Callable[..., Any]
+) -> None:
+    bootstrap, topic = traffic
+    start_ms = 1_764_000_000_000
+    with contextlib.closing(KafkaProducer(bootstrap_servers=bootstrap)) as producer:
+        for x in range(90):
+            producer.send(topic, record(x), partition=x % PARTITIONS, timestamp_ms=start_ms + 1000 * x)
+
+    def moment(second: int) -> datetime.datetime:
+        return datetime.datetime.fromtimestamp(start_ms / 1000 + second, datetime.UTC)
+
+    def replayed(window: Window) -> int:
+        with contextlib.closing(KafkaSource(f"kafka://{bootstrap}/{topic}", f"g-{topic}")) as source:
+            return work(source, window=window).run(until_caught_up=True).pairs
+
+    assert replayed(Window(begin=moment(30), end=moment(60))) == 30
+    assert sorted(row["features"]["x"] for row in logged()) == list(range(30, 60))
+    assert replayed(Window(limit=7)) == 7  # goes on behind the window, not before it
+    assert replayed(Window()) == 23
+    assert sorted(row["features"]["x"] for row in logged()) == list(range(30, 90))
+
+
+def test_a_member_that_joins_gets_its_share_after_the_other_has_committed(
+    traffic: tuple[str, str],
+    folder: Path,
+    work: Callable[..., Worker],
+    logged: Callable[..., Any],
+) -> None:
+    """Nothing is due by size or time, so that all there is when the second has joined came by the flush; the
+    heartbeats go on while it is made, longer than a session."""
+    address, group = "kafka://{}/{}".format(*traffic), f"g-{traffic[1]}"
+    produce(*traffic, range(900))
+    first = KafkaSource(address, group)
+    second = KafkaSource(address, group)
+    given: list[str] = []
+    with contextlib.closing(first), contextlib.closing(second):
+        worker = work(first, commit_s=3600.0)
+        commit = worker._commit
+
+        def slow(*, last: bool, flush: bool = False) -> None:
+            if flush:
+                time.sleep(12)  # a session is ten seconds
+            commit(last=last, flush=flush)
+
+        worker._commit = slow  # type: ignore[method-assign]
+        thread = threading.Thread(target=worker.run, kwargs={"until_caught_up": False})
+        thread.start()
+        try:
+            deadline = time.monotonic() + 60
+            while worker._waiting.lines < 900 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert logged() == []
+
+            class Keeper:
+                def given(self, places: list[str]) -> None:
+                    given.extend(places)
+                    second.rewind(dict.fromkeys(places))
+
+                def taken(self, places: list[str]) -> None:
+                    pass
+
+                def lost(self, places: list[str]) -> None:
+                    raise AssertionError
+
+            second.start(Keeper())
+            while not given and time.monotonic() < deadline:
+                second.read(0.2)
+            assert given
+            assert len(logged()) == 900
+            assert worker._progress.commits == 1
+        finally:
+            worker.stop()
+            thread.join(60)
+    assert len(logged()) == 900
 
 
 def test_a_topic_that_is_not_there_is_named(bootstrap: str) -> None:

@@ -9,6 +9,7 @@ import collections
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -47,6 +48,9 @@ def primary(frame):
 
 def candidate(frame):
     return pd.DataFrame({"label": (frame["x"] % 3 == 0).astype(int), "score": (frame["x"] % 3 == 0) * 1.0})
+
+def second(frame):
+    return pd.DataFrame({"label": (frame["x"] % 5 == 0).astype(int), "score": (frame["x"] % 5 == 0) * 1.0})
 """
 
 
@@ -94,8 +98,21 @@ def frame(numbers: range) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
+STARTED: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind():
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
 def worker(config: Path, *how: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "gnomon.cli", "replay", "--config", str(config), *how],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -103,11 +120,21 @@ def worker(config: Path, *how: str) -> subprocess.Popen[str]:
         start_new_session=True,
         env=os.environ | {"GNOMON_DEBUG": "1"},
     )
+    STARTED.append(process)
+    return process
+
+
+def listens_to_sigterm(process: subprocess.Popen[str]) -> bool:
+    """Whether it runs its worker: from then on SIGTERM commits and ends it."""
+    caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
+    return caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def pairs(config: Path) -> list[dict]:
     table = DeltaTable(str(config.parent / "shadow" / "kill" / "pairs"))
-    return table.to_pyarrow_table(columns=["request_id", "candidate", "duplicate", "source"]).to_pylist()
+    return table.to_pyarrow_table(
+        columns=["request_id", "candidate", "candidate_digest", "duplicate", "source"]
+    ).to_pylist()
 
 
 def committed(config: Path) -> int:
@@ -161,7 +188,8 @@ def test_a_second_worker_that_joins_and_leaves_doubles_and_loses_nothing(experim
     wait_for(lambda: committed(config) > 1, first)
     second = worker(config, "--follow")
     produce(bootstrap, topic, range(6000, 12_000))
-    time.sleep(6)
+    wait_for(lambda: listens_to_sigterm(second), second)
+    time.sleep(6)  # it joins the group
     second.send_signal(signal.SIGTERM)
     assert second.wait(60) == 0, second.communicate()[1]
     produce(bootstrap, topic, range(12_000, 15_000))
@@ -194,6 +222,72 @@ def test_a_worker_that_sleeps_past_its_session_wakes_to_find_itself_fenced_or_re
     zombie.wait(60)
     zombie.communicate()
     assert_one_pair_each(config, range(10_000))
+
+
+TWO = """
+[[candidate]]
+version = "3"
+model = "models:second"
+"""
+
+
+@pytest.mark.timeout(280)
+def test_a_candidate_that_is_added_while_the_other_is_ahead_is_killed_and_catches_up(experiment):
+    config, topic, bootstrap = experiment
+    produce(bootstrap, topic, range(6000))
+    first = worker(config, "--until-caught-up")
+    assert first.wait(120) == 0, first.communicate()[1]
+    first.communicate()
+    with config.open("a") as file:
+        file.write(TWO)
+    produce(bootstrap, topic, range(6000, 9000))
+    ahead = worker(config, "--until-caught-up", "--candidate", "2")
+    assert ahead.wait(120) == 0, ahead.communicate()[1]
+    ahead.communicate()
+    chance = random.Random(7)
+    for begin in (9000, 10_500):
+        produce(bootstrap, topic, range(begin, begin + 1500))
+        before = committed(config)
+        both = worker(config, "--follow")
+        wait_for(lambda before=before: committed(config) > before, both)
+        time.sleep(chance.uniform(0, 0.4))
+        assert both.poll() is None, both.communicate()[1]
+        os.killpg(both.pid, signal.SIGKILL)
+        both.communicate()
+    done = worker(config, "--until-caught-up", "--json")
+    _, err = done.communicate(timeout=150)
+    assert done.returncode == 0, err
+    rows = pairs(config)
+    by_digest = collections.defaultdict(collections.Counter)
+    for row in rows:
+        by_digest[row["candidate_digest"]][row["request_id"]] += 1
+        divisor = {"2": 3, "3": 5}[row["candidate"]["version"]]
+        assert row["candidate"]["label"] == str(int(int(row["request_id"][1:]) % divisor == 0))
+    counts = sorted(len(counter) for counter in by_digest.values())
+    assert counts == [12_000, 12_000]
+    assert all(set(counter.values()) == {1} for counter in by_digest.values())
+
+
+@pytest.mark.timeout(280)
+def test_a_broker_that_is_restarted_in_the_middle_of_a_run_costs_nothing(tmp_path, own_broker):
+    topic = "restarted"
+    own_broker.create_topic(topic, 3)
+    tmp_path.joinpath("models.py").write_text(MODELS)
+    config = tmp_path / "gnomon.toml"
+    config.write_text(CONFIG.format(traffic=f"kafka://{own_broker.bootstrap}/{topic}"))
+    produce(own_broker.bootstrap, topic, range(6000))
+    process = worker(config, "--follow")
+    wait_for(lambda: committed(config) > 0, process)
+    own_broker.kill()
+    time.sleep(3)
+    assert process.poll() is None, process.communicate()[1]
+    own_broker.start()
+    produce(own_broker.bootstrap, topic, range(6000, 9000))
+    wait_for(lambda: len(pairs(config)) >= 9000, process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0, process.communicate()[1]
+    process.communicate()
+    assert_one_pair_each(config, range(9000))
 
 
 def wait_for(condition, process: subprocess.Popen[str], seconds: float = 120) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import datetime
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pytest
 from gnomon_capture.errors import TrafficError
 from gnomon_replay.asking import Panel
-from gnomon_replay.errors import FencedError, ShapeMovedError
+from gnomon_replay.errors import FencedError, LogError, ShapeMovedError
 from gnomon_replay.log import PairLog
 from gnomon_replay.traffic import Frame, Keeper, Source, Stream
 from gnomon_replay.worker import Worker
@@ -38,10 +39,15 @@ class Scripted(Source):
         self.before_read: list[Callable[[], None]] = []
         self.after_read: list[Callable[[], None]] = []
         self.acknowledged: dict[str, int] = {}
+        self.times: dict[datetime.datetime, dict[str, int]] = {}
 
     @property
     def stream(self) -> Stream:
         return Stream("kafka:c:t", "t")
+
+    @property
+    def name(self) -> str:
+        return "kafka://b:9092/t"
 
     def start(self, keeper: Keeper) -> None:
         self.keeper = keeper
@@ -52,12 +58,12 @@ class Scripted(Source):
         assert self.keeper is not None
         self.owned.update(partitions)
         self._position.update(dict.fromkeys(partitions, 6))
-        self.keeper.given(list(partitions))
+        self.keeper.given([self.stream.place(part) for part in partitions])
 
     def take(self, *partitions: str) -> None:
         assert self.keeper is not None
         self.owned.difference_update(partitions)
-        self.keeper.taken(list(partitions))
+        self.keeper.taken([self.stream.place(part) for part in partitions])
 
     def read(self, timeout_s: float) -> list[Frame]:
         if self.before_read:
@@ -73,13 +79,17 @@ class Scripted(Source):
         return frames
 
     def rewind(self, positions: Mapping[str, int | None]) -> None:
-        self._position.update({part: at or 0 for part, at in positions.items() if part in self.owned})
+        at = {place.rpartition("/")[2]: position or 0 for place, position in positions.items()}
+        self._position.update({part: position for part, position in at.items() if part in self.owned})
 
     def ends(self) -> dict[str, int]:
-        return {part: messages[-1].next_position for part, messages in self._messages.items()}
+        return {messages[0].place: messages[-1].next_position for messages in self._messages.values()}
 
     def starts(self) -> dict[str, int]:
-        return dict.fromkeys(self._messages, 0)
+        return {self.stream.place(part): 0 for part in self._messages}
+
+    def at_time(self, moment: datetime.datetime) -> dict[str, int]:
+        return self.times[moment]
 
     def acknowledge(self, positions: Mapping[str, int]) -> None:
         self.acknowledged.update(positions)
@@ -342,4 +352,64 @@ def test_an_error_of_the_log_loses_nothing(
             work(Scripted(lines), commit_rows=8).run(until_caught_up=True)
     assert 0 < len(logged()) < 40
     work(Scripted(lines), commit_rows=8).run(until_caught_up=True)
+    assert ids(logged()) == ALL
+
+
+def test_what_waits_is_committed_before_its_partition_goes_and_is_read_by_nobody_else(
+    lines: dict[str, list[bytes]], work: Work, logged: Logged
+) -> None:
+    source = Scripted(lines, per_read=5)
+    read: list[dict[str, int]] = []
+
+    def taken() -> None:
+        source.take("0")
+        read.append(dict(collections.Counter(row["source"]["partition"] for row in logged())))
+
+    source.before_read += [nothing, nothing, taken]
+    done = work(source, latency_min=1000).run(until_caught_up=True)
+    assert read == [{"0": 10, "1": 10}]  # the two reads before, none of them timed
+    assert done.commits == 2
+    work(Scripted(lines)).run(until_caught_up=True)
+    assert ids(logged()) == ALL
+
+
+def test_a_partition_that_is_lost_loses_what_waits(
+    lines: dict[str, list[bytes]], work: Work, logged: Logged
+) -> None:
+    source = Scripted(lines, per_read=5)
+
+    def lost() -> None:
+        source.owned.discard("0")
+        assert source.keeper is not None
+        source.keeper.lost([source.stream.place("0")])
+        assert logged() == []
+
+    source.before_read += [nothing, nothing, lost]
+    work(source).run(until_caught_up=True)
+    assert ids(logged()) == {name: 1 for name in ALL if int(name[1:]) >= 100}
+
+
+@pytest.mark.parametrize("error", [FencedError("kafka:c:t/0/d", 1, 2), LogError("pairs", "the disk is full")])
+def test_a_flush_that_fails_leaves_nothing_out(
+    lines: dict[str, list[bytes]],
+    work: Work,
+    logged: Logged,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    """What waited of the other partition too: it had been read, and is read again."""
+    source = Scripted(lines, per_read=5)
+
+    def taken() -> None:
+        def refuse(*_: object) -> None:
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(PairLog, "commit", refuse)
+            source.take("0")
+
+    source.before_read += [nothing, nothing, taken]
+    work(source).run(until_caught_up=True)
+    assert ids(logged()) == {name: 1 for name in ALL if int(name[1:]) >= 100}
+    work(Scripted(lines)).run(until_caught_up=True)
     assert ids(logged()) == ALL

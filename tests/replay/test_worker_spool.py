@@ -291,10 +291,13 @@ def test_many_processes_are_read_in_turn_and_not_all_at_once(
         closed(spool, f"web-{part:02d}", 0, [line(x, x=x) for x in range(100)])
 
     class Keeper:
-        def given(self, partitions: list[str]) -> None:
-            source.rewind(dict.fromkeys(partitions))
+        def given(self, places: list[str]) -> None:
+            source.rewind(dict.fromkeys(places))
 
-        def taken(self, partitions: list[str]) -> None:
+        def taken(self, places: list[str]) -> None:
+            raise AssertionError
+
+        def lost(self, places: list[str]) -> None:
             raise AssertionError
 
     source.start(Keeper())

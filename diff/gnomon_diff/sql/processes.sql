@@ -10,6 +10,8 @@ WITH placed AS (
         SELECT process, unnest(range(removed_from_seq, removed_to_seq + 1)), 3 FROM ledger
         UNION ALL
         SELECT process, seq, 4 FROM {pending}
+        UNION ALL
+        SELECT process, seq, 5 FROM {outside}
     )
     WHERE process IS NOT NULL AND seq IS NOT NULL
     GROUP BY process, seq
@@ -22,6 +24,14 @@ last_ledger AS (
     QUALIFY row_number() OVER (PARTITION BY process ORDER BY upto_seq DESC, seen DESC, closed DESC, ts DESC) = 1
 ),
 
+-- The candidate's first number of each process; what a window left out lies before it.
+inside AS (
+    SELECT process, min(seq) AS begin_seq
+    FROM placed
+    WHERE place IN (1, 4)
+    GROUP BY process
+),
+
 counted AS (
     SELECT
         process,
@@ -29,12 +39,16 @@ counted AS (
         count(*) FILTER (place = 2) AS in_dead_letters,
         count(*) FILTER (place = 3) AS removed,
         count(*) FILTER (place = 4) AS pending,
+        count(*) FILTER (place = 5) AS edge,
+        count(*) FILTER (seq < begin_seq) AS before_begin,
         count(*) FILTER (seq <= upto_seq) AS upto_ledger,
         count(*) FILTER (seq > upto_seq) AS after_ledger,
         count(*) AS placed,
         min(seq) AS first_seq,
-        max(seq) AS last_seq
-    FROM placed LEFT JOIN last_ledger USING (process)
+        max(seq) AS last_seq,
+        any_value(begin_seq) AS begin_seq
+    FROM placed LEFT JOIN last_ledger USING (process) LEFT JOIN inside USING (process)
+    WHERE place <> 5 OR begin_seq IS NULL OR seq >= begin_seq  -- all before the first inside is outside anyway
     GROUP BY process
 )
 

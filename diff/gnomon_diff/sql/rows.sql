@@ -1,4 +1,4 @@
--- Rows of this candidate, duplicates included, and how far each partition has been read. A wrong clock puts a
+-- Rows of this candidate, duplicates included, and how far each place has been read. A wrong clock puts a
 -- record into 1970 or 2099: only dates with a fair share of the busiest date's traffic say where reading stands.
 WITH busy AS (
     SELECT day
@@ -9,7 +9,7 @@ WITH busy AS (
 )
 
 SELECT
-    source_partition AS "partition",
+    source_name || '/' || source_partition AS "place",
     count(*) AS rows,
     count(*) FILTER (duplicate) AS flagged,
     count(*) FILTER (origin_seq IS NULL) AS unnumbered,
@@ -17,5 +17,5 @@ SELECT
     max(ts) FILTER (busy.day IS NOT NULL) AS newest
 FROM all_pairs LEFT JOIN busy USING (day)
 WHERE candidate_digest = {candidate}
-GROUP BY source_partition
-ORDER BY source_partition
+GROUP BY source_name, source_partition
+ORDER BY source_name, source_partition

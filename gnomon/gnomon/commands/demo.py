@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = load(config_file)
     candidate = config.candidate(None)
     steps.begin(f"replay them through candidate {candidate.version}, out of band")
-    replay(config, candidate, follow=False)
+    replay(config, [candidate], follow=False)
 
     steps.begin("load what became of the flights, as labels")
     load_labels(config, experiment.write_labels(departures, folder))

@@ -30,7 +30,7 @@ _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 LEVELS = 6
 _BALANCES = {
     "seen": "seen = not selected + mirrored + dropped",
-    "mirrored": "mirrored = in pairs + dead letters + removed + pending + missing",
+    "mirrored": "mirrored = in pairs + dead letters + removed + outside + pending + missing",
     "paired": "paired = predicted + errors",
     "rows": "rows = paired + duplicates",
 }
@@ -115,6 +115,7 @@ def _accounts(run: Run) -> Figure:
         ["= mirrored", b(count(accounts.mirrored)), "numbered records that were sent"],
         [f"{MINUS} dead letters", count(letters), _kinds(accounts.dead_letters)],
         [f"{MINUS} removed", count(accounts.removed), "by forget and retention"],
+        [f"{MINUS} outside", count(accounts.outside), "sent before the window, not replayed"],
         [f"{MINUS} pending", _or_unknown(accounts.pending), "in the traffic, not yet read"],
         [f"{MINUS} missing", _or_unknown(accounts.missing), _missing(accounts.missing)],
         ["+ unnumbered", count(accounts.unnumbered), "from producers that do not number"],
@@ -159,7 +160,7 @@ def _accounts(run: Run) -> Figure:
 def _kept(name: Content) -> bool:
     """Lines that say something even at nought."""
     return isinstance(name, str) and not any(
-        word in name for word in ("removed", "unnumbered", "not selected")
+        word in name for word in ("removed", "outside", "unnumbered", "not selected")
     )
 
 
