@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import encodings.idna  # noqa: F401 - see below
 import logging
 import threading
 import weakref
@@ -14,6 +15,9 @@ import kafka.errors
 from kafka import KafkaProducer
 from kafka.net.compat import KafkaNetClient
 from kafka.net.inet import KafkaNetSocket
+
+# A connection would import `encodings.idna` on the mirror's thread. A child that is forked meanwhile would find that
+# module locked for ever, by a thread that it does not have, and never connect.
 
 _log = logging.getLogger("gnomon_capture")
 

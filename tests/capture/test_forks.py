@@ -164,6 +164,35 @@ for child in children: assert os.waitpid(child, 0)[1] == 0
     assert len({ledger.process for ledger in traffic.ledgers if ledger.closed}) == 5
 
 
+def test_a_mirrors_thread_imports_nothing(
+    bootstrap: str, new_topic: Callable[..., str], tmp_path: Path
+) -> None:
+    """What it imports while the process forks is locked for ever in the child."""
+    code = """
+from gnomon_capture.sender import Sender
+class Watched(Sender):
+    def start(self):
+        before.update(sys.modules)
+        super().start()
+before = set()
+sys.modules["gnomon_capture.mirror"].Sender = Watched
+mirror = Mirror(sys.argv[1], settings=CaptureSettings(linger_s=0.01))
+mirror.record({"n": 1, "x": float("nan")}, served={"label": "late"}, key="k", ts="2026-01-01T00:00:00Z")
+while mirror.stats().unacknowledged or not mirror.stats().mirrored: time.sleep(0.01)
+mirror.close()
+print(sorted(set(sys.modules) - before))
+"""
+    for to in (f"kafka://{bootstrap}/{new_topic(partitions=2)}", f"spool:{tmp_path}"):
+        done = subprocess.run(
+            [sys.executable, "-c", PRELUDE.partition("mirror = ")[0] + code, to],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 def test_a_pools_workers_mirror_and_close_at_their_end(tmp_path: Path, spooled: Reader, method: str) -> None:
     script = tmp_path / "pool.py"
