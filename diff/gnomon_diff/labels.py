@@ -12,11 +12,9 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import WriterProperties, write_deltalake
-from deltalake.exceptions import DeltaError
 from gnomon_capture.errors import UsageError
 from gnomon_capture.record import canonical_label
-from gnomon_replay.errors import LogError
+from gnomon_replay.delta import append
 from gnomon_replay.pairs import LABELS, SCHEMA_VERSION, TIMESTAMP
 from gnomon_replay.settings import Task
 
@@ -82,13 +80,7 @@ def load_labels(
     if not table.num_rows:
         raise UsageError(f"{file} has no labels in it; {_EXPECTED}")
     requests, matched = _matched(folder, table)
-    with _writing(folder):
-        write_deltalake(
-            str(folder / "labels"),
-            table,
-            mode="append",
-            writer_properties=WriterProperties(compression="ZSTD", compression_level=1),
-        )
+    append(folder / "labels", "labels", table, LABELS)
     return LoadedLabels(
         rows=table.num_rows, requests=requests, matched=matched, without_label=rows - table.num_rows
     )
@@ -168,13 +160,3 @@ def _reading(file: Path) -> Iterator[None]:
     except (duckdb.Error, OSError) as exc:
         what = str(exc).strip().splitlines()[0]
         raise UsageError(f"{file} cannot be read as CSV or Parquet: {what}; {_EXPECTED}") from exc
-
-
-@contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Turns what Delta and the file system raise while labels are written into a LogError."""
-    try:
-        yield
-    except (DeltaError, OSError) as exc:
-        what = str(exc).strip().splitlines()[0]
-        raise LogError(str(folder / "labels"), f"{folder / 'labels'} cannot be written: {what}") from exc

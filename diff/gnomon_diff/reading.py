@@ -17,6 +17,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from gnomon_capture.errors import UsageError
+from gnomon_replay.delta import refuse_newer
 from gnomon_replay.errors import LogError
 from gnomon_replay.pairs import DEAD_LETTERS, LABELS, LEDGER, pairs_schema, struct_of
 
@@ -96,6 +97,7 @@ def _table(folder: Path, declared: pa.Schema) -> Table:
         if not (folder / "_delta_log").is_dir():
             return Table(files=(), schema=declared, version=None)
         table = DeltaTable(str(folder))
+        refuse_newer(table, folder)
         schema = pa.schema(table.schema().to_arrow())
         # Not `file_uris()`: it spells a folder's name as a URL would.
         paths = table.get_add_actions().column("path").to_pylist()

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from gnomon import __version__
-from gnomon.commands import demo, gate, import_, labels, replay, report, sql
+from gnomon.commands import compact, dead_letters, demo, forget, gate, import_, labels, replay, report, sql
 from gnomon.exits import USAGE, guarded
 
-COMMANDS = (demo, import_, replay, report, gate, sql, labels)
+COMMANDS = (demo, import_, replay, report, gate, sql, labels, dead_letters, compact, forget)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"gnomon {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
     for command in COMMANDS:
-        name = command.__name__.rpartition(".")[2].rstrip("_")
+        name = command.__name__.rpartition(".")[2].rstrip("_").replace("_", "-")
         summary, _, rest = (command.__doc__ or "").partition("\n")
         sub = commands.add_parser(
             name,

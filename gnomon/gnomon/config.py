@@ -157,6 +157,11 @@ def _check_measurable(policy: Policy, has_model: bool, replay: ReplaySettings) -
         raise SettingsError(
             "replay.noise_frac", "at 0 there is no noise sample, so disagreement can never pass"
         )
+    if replay.keep_days is not None and policy.unit == "day" and replay.keep_days <= max(policy.looks_days):
+        raise SettingsError(
+            "replay.keep_days",
+            f"the gate looks at {max(policy.looks_days)} whole days, so more than these have to be kept",
+        )
     if policy.latency_p95 is not None and not has_model:
         raise SettingsError(
             "gate.latency_p95", "without a primary `model` there is nothing to compare with; leave it out"

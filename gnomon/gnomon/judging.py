@@ -156,6 +156,30 @@ LIMIT 3
 """
 
 
+def dead_letters(config: Config, candidate: Model | None) -> tuple[pa.Table, dict[str, int]]:
+    """Lines that are no records, and how many by reason; without those that a retry made pairs.
+
+    Args:
+        candidate: of this one; None: of any.
+    """
+    log = open_log(config.log)
+    pairs = "all_pairs"
+    if candidate is not None:
+        digest = locate(candidate, config.folder).digest  # letters and digits
+        pairs = f"(SELECT * FROM all_pairs WHERE candidate_digest = '{digest}')"
+    letters = gnomon_diff.query(log, _DEAD.format(pairs=pairs))
+    counts = letters.group_by("reason").aggregate([([], "count_all")]).sort_by("reason").to_pylist()
+    return letters, {row["reason"]: row["count_all"] for row in counts}
+
+
+_DEAD = """
+SELECT source_name AS source, source_partition AS "partition", source_offset AS position, source_line AS line,
+    reason, detail, request_id, "key", read_at
+FROM dead_letters ANTI JOIN {pairs} USING (source_name, source_partition, source_offset, source_line)
+ORDER BY ALL
+"""
+
+
 def query(config: Config, sql: str) -> pa.Table:
     """Answers one SELECT over the log."""
     return gnomon_diff.query(config.log, sql)

@@ -26,6 +26,7 @@ from gnomon_replay.window import Window
 from gnomon_replay.worker import Progress, Worker
 
 from gnomon.config import Config
+from gnomon.housekeeping import Housekeeper
 from gnomon.progress import ReplayDisplay
 
 
@@ -58,7 +59,7 @@ def replay(
         group = f"gnomon-{config.experiment.name}-{_group_of(config, candidates)}"
         source = open_source(config.traffic, config.folder, config.experiment.name, group=group)
         stack.callback(source.close)
-        panel = stack.enter_context(_panel(config, candidates))
+        panel = stack.enter_context(open_panel(config, candidates))
         if not shares(config.traffic):
             digests = [model.digest for model in panel.candidates]
             stack.enter_context(alone(config.log, digests, config.traffic.address))
@@ -67,9 +68,12 @@ def replay(
         log = PairLog(config.log)
         runs = Runs(log, source.name, panel, config.replay.threads)
 
+        housekeeper = stack.enter_context(Housekeeper(config))
+
         def progress(done: Progress) -> None:
             display.update(done)
             runs.record_if_due()
+            housekeeper.look()
 
         paced = source if pace is None else PacedSource(source, pace)
         worker = Worker(paced, log, panel, config.replay, shape, progress, window)
@@ -112,7 +116,7 @@ def _group_of(config: Config, candidates: Sequence[Model]) -> str:
 
 
 @contextlib.contextmanager
-def _panel(config: Config, candidates: Sequence[Model]) -> Iterator[Panel]:
+def open_panel(config: Config, candidates: Sequence[Model]) -> Iterator[Panel]:
     def hosted(model: Model, role: str) -> HostedModel:
         started = HostedModel(
             model,

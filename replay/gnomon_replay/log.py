@@ -7,31 +7,32 @@ the one its reading began from is fenced.
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+import pyarrow.compute as pc
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import DeltaError
 
 from gnomon_replay.columns import complete
-from gnomon_replay.errors import FencedError, LogError, ShapeMovedError
-from gnomon_replay.pairs import DEAD_LETTERS, LEDGER, PARTITION_BY, RUNS, SCHEMA_VERSION, pairs_schema
+from gnomon_replay.delta import (
+    CHECKPOINT_EVERY,
+    CONFIGURATION,
+    REOPEN_S,
+    WRITER,
+    append,
+    description,
+    open_table,
+    repeated,
+    rows_in,
+    translated,
+)
+from gnomon_replay.errors import FencedError, ShapeMovedError
+from gnomon_replay.pairs import DEAD_LETTERS, LEDGER, PARTITION_BY, RUNS, pairs_schema
 from gnomon_replay.shape import Shape
-
-CHECKPOINT_EVERY = 10
-PATIENCE_S = 60.0
-"""How long a commit is tried again when others' come before it."""
-PAUSE_S = 0.02
-"""At most so long after the first refusal, and at most twice as long after each further one, up to 64 times: by
-chance, so that workers do not meet again."""
-_DENIED = "ermission"  # as the system says it, or Rust
-_WRITER = WriterProperties(compression="ZSTD", compression_level=1)
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class PairLog:
         self._folder = folder
         self._pairs: DeltaTable | None = None
         self._opened = 0  # the checkpoint before the handle
+        self._opened_at = 0.0
         self._standing: dict[str, int | None] = {}
 
     def positions(self, ids: Iterable[str], *, version: int | None = None) -> dict[str, int | None]:
@@ -88,49 +90,53 @@ class PairLog:
         Args:
             version: of the table of pairs, to ask about an earlier state; the newest if None.
         """
-        with _translated(self._path("pairs")):
-            table = self._open("pairs")
+        with translated(self._path("pairs")):
+            table = open_table(self._path("pairs"))
             if table is not None and version is not None:
                 table.load_as_version(version)
             return {name: None if table is None else table.transaction_version(name) for name in ids}
 
     def schema(self) -> pa.Schema:
         """The columns that the table of pairs has; none if it is not there yet."""
-        with _translated(self._path("pairs")):
-            table = self._open("pairs")
+        with translated(self._path("pairs")):
+            table = open_table(self._path("pairs"))
             return pa.schema([] if table is None else table.schema().to_arrow())
 
     def recent_ids(self, place: str, digest: str, count: int) -> list[str]:
         """The ids of a candidate's last `count` requests in a place, oldest first, for telling duplicates."""
         name, _, partition = place.rpartition("/")
-        with _translated(self._path("pairs")):
-            table = self._open("pairs")
+        with translated(self._path("pairs")):
+            table = open_table(self._path("pairs"))
             reached = None if table is None else table.transaction_version(app_id(place, digest))
             if table is None or reached is None:
                 return []
-            rows = (
-                table.to_pyarrow_dataset()
-                .to_table(
-                    columns={
-                        "request_id": pa.dataset.field("request_id"),
-                        "offset": pa.dataset.field("source", "offset"),
-                        "line": pa.dataset.field("source", "line"),
-                    },
-                    filter=(pa.dataset.field("source", "partition") == partition)
-                    & (pa.dataset.field("source", "name") == name)
-                    & (pa.dataset.field("source", "offset") >= reached - count)
-                    & (pa.dataset.field("candidate_digest") == digest),
-                )
-                .sort_by([("offset", "ascending"), ("line", "ascending")])
+            chosen = (
+                (pc.field("source", "partition") == partition)
+                & (pc.field("source", "name") == name)
+                & (pc.field("source", "offset") >= reached - count)
+                & (pc.field("candidate_digest") == digest)
             )
+            columns = ["request_id", "source", "candidate_digest"]
+            parts = list(rows_in(table, self._folder / "pairs", columns, chosen))
+            if not parts:
+                return []
+            found = pa.concat_tables(parts)
+            source = found.column("source").combine_chunks()
+            rows = pa.table(
+                {
+                    "request_id": found.column("request_id"),
+                    "offset": source.field("offset"),
+                    "line": source.field("line"),
+                }
+            ).sort_by([("offset", "ascending"), ("line", "ascending")])
             ids: list[str] = rows.column("request_id")[-count:].to_pylist()
             return ids
 
     def commit(self, batch: Batch) -> None:
         """Appends a batch, exactly once.
 
-        1. One table handle is kept. It is opened at assignment (`reopen`), after each checkpoint, and after
-           any refused commit.
+        1. One table handle is kept. It is opened at assignment (`reopen`), after each checkpoint, after any
+           refused commit, and when it is old: Delta finds rivals in the table's history, which is short.
         2. On each opening, on *that* handle, the position of every place and candidate must be the one at which
            this worker's reading stands, else `FencedError`. Between openings any other commit makes Delta refuse
            ours (no retries of its own: it would pass a rival's for another place, or for a position that
@@ -148,15 +154,16 @@ class PairLog:
             LogError: the log cannot be written; the same batch may be given again.
         """
         standing = {**self._standing, **batch.began}
-        if self._pairs is None or standing != self._standing:
+        old = time.time() - self._opened_at > REOPEN_S  # of the clock: a machine may have slept
+        if self._pairs is None or standing != self._standing or old:
             self._standing = standing
             self.reopen()
-        self._append("dead_letters", batch.dead_letters, DEAD_LETTERS)
-        self._append("ledger", batch.ledgers, LEDGER)
+        append(self._path("dead_letters"), "dead_letters", batch.dead_letters, DEAD_LETTERS)
+        append(self._path("ledger"), "ledger", batch.ledgers, LEDGER)
         transactions = [Transaction(name, at) for name, at in {**batch.reached, **batch.marks}.items()]
         # No retries of Delta's own: it would pass commits that nobody has checked, also a first one's rival.
         properties = CommitProperties(app_transactions=transactions, max_commit_retries=0)
-        self._repeated("pairs", lambda: self._write_pairs(batch.pairs, properties), self.reopen)
+        repeated(self._path("pairs"), lambda: self._write_pairs(batch.pairs, properties), self.reopen)
         self._standing.update(batch.reached)
         if self._pairs is not None and self._pairs.version() // CHECKPOINT_EVERY != self._opened:
             self._pairs = None  # a checkpoint came: the next commit opens anew
@@ -167,7 +174,7 @@ class PairLog:
         Raises:
             LogError: the log cannot be written.
         """
-        self._append("runs", rows, RUNS)
+        append(self._path("runs"), "runs", rows, RUNS)
 
     def reopen(self) -> None:
         """Opens the handle afresh and checks, on it, every position that reading stands at (step 2).
@@ -176,8 +183,8 @@ class PairLog:
             FencedError: a position moved.
         """
         self._pairs = None
-        with _translated(self._path("pairs")):
-            table = self._open("pairs")
+        with translated(self._path("pairs")):
+            table = open_table(self._path("pairs"))
             for name, expected in self._standing.items():
                 found = None if table is None else table.transaction_version(name)
                 if found != expected:
@@ -199,7 +206,7 @@ class PairLog:
             mode="append",
             schema_mode="merge" if grows else None,
             commit_properties=properties,
-            writer_properties=_WRITER,
+            writer_properties=WRITER,
         )
 
     def _create(self, schema: pa.Schema) -> DeltaTable:
@@ -210,8 +217,8 @@ class PairLog:
                 schema,
                 mode="error",
                 partition_by=PARTITION_BY["pairs"],
-                configuration={"delta.checkpointInterval": str(CHECKPOINT_EVERY)},
-                description=f"gnomon pairs, schema {SCHEMA_VERSION}",
+                configuration=CONFIGURATION,
+                description=description("pairs"),
             )
         except DeltaError:
             self.reopen()
@@ -223,44 +230,8 @@ class PairLog:
 
     def _keep(self, table: DeltaTable | None) -> None:
         self._pairs = table
+        self._opened_at = time.time()
         self._opened = 0 if table is None else table.version() // CHECKPOINT_EVERY
-
-    def _append(self, name: str, rows: pa.Table, schema: pa.Schema) -> None:
-        if not rows.num_rows:
-            return
-
-        def write() -> None:
-            write_deltalake(
-                self._path(name),
-                rows.cast(schema),
-                mode="append",
-                partition_by=PARTITION_BY.get(name),
-                writer_properties=_WRITER,
-            )
-
-        self._repeated(name, write, lambda: None)
-
-    def _repeated(self, name: str, write: Callable[[], None], after_refusal: Callable[[], None]) -> None:
-        """Writes to a table; again where Delta refused it for what another worker did meanwhile."""
-        deadline = time.monotonic() + PATIENCE_S
-        for attempt in itertools.count():
-            with _translated(self._path(name)):
-                try:
-                    write()
-                    return
-                except CommitFailedError:
-                    if time.monotonic() > deadline:
-                        raise
-            time.sleep(random.uniform(0, PAUSE_S * 2 ** min(attempt, 6)))
-            after_refusal()
-
-    def _open(self, name: str) -> DeltaTable | None:
-        try:
-            return DeltaTable(self._path(name))
-        except TableNotFoundError as exc:
-            if _DENIED in str(exc):
-                raise  # it may well be there
-            return None
 
     def _path(self, name: str) -> str:
         return str(self._folder / name)
@@ -284,20 +255,3 @@ def fit_to_table(pairs: pa.Table, known: pa.Schema) -> tuple[pa.Table, bool]:
                     raise ShapeMovedError(field.name)
     grows = (both.features, both.attributes) != (theirs.features, theirs.attributes)
     return complete(pairs, pairs_schema(both.features, both.attributes)), grows
-
-
-@contextlib.contextmanager
-def _translated(path: str) -> Iterator[None]:
-    """Delta's and the disk's errors as LogError, with what to do."""
-    try:
-        yield
-    except (DeltaError, OSError) as exc:
-        text = str(exc)
-        if "No space left" in text:
-            advice = "the disk is full; free some space and start again, nothing committed is lost"
-        elif _DENIED in text:
-            advice = "this user may not write there; change the owner or name another [experiment] log"
-        else:
-            said = text.strip().splitlines()[0][:300]
-            advice = f"{said}; look at the folder, then start again: nothing committed is lost"
-        raise LogError(path, f"the log at {path} could not be used: {advice}") from exc

@@ -203,6 +203,9 @@ class ReplaySettings(Settings, frozen=True, kw_only=True):
         dedupe_ids: how many of a partition's last request ids a duplicate is looked for in.
         max_record_bytes: larger records are dead letters.
         stop: bounds at which a run ends by itself.
+        keep_days: requests, dead letters and labels older than that are deleted by `gnomon compact`; None: never.
+        dead_letter_bytes_days: how long the bytes of dead letters are kept, for `gnomon dead-letters --retry`.
+        compact_every_s: how often a run that follows the traffic compacts the log.
     """
 
     noise_frac: Frac = 0.05
@@ -215,6 +218,9 @@ class ReplaySettings(Settings, frozen=True, kw_only=True):
     dedupe_ids: PositiveInt = 1_000_000
     max_record_bytes: PositiveInt = 1 << 20
     stop: Stop = Stop()
+    keep_days: PositiveInt | None = None
+    dead_letter_bytes_days: Annotated[int, msgspec.Meta(ge=0)] = 7
+    compact_every_s: PositiveFloat = 3600.0
 
 
 Features = dict[str, Literal["bool", "string", "double", "int64"]]

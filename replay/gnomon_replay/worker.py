@@ -12,6 +12,7 @@ from gnomon_capture.errors import GnomonError
 
 from gnomon_replay.asking import Answers, Panel
 from gnomon_replay.assembling import rows_of
+from gnomon_replay.commit_size import CommitSize
 from gnomon_replay.cutting import cut, offsets_of
 from gnomon_replay.decode import Decoder
 from gnomon_replay.distance import Distance, span
@@ -29,12 +30,8 @@ from gnomon_replay.waiting import Waiting
 from gnomon_replay.window import Bounds, Window
 
 POLL_S = 0.5
-CATCHING_UP = 6
-"""By how much a run that catches up waits longer for its commits to fill: fewer, larger files."""
 OVERTAKEN_IN_A_ROW = 3
 """A position that moves may be a rebalance; that often, with no commit between, it is a rival."""
-COMMIT_BYTES = 64 << 20
-"""Of traffic in one commit, however few rows it is: its memory is several times that."""
 
 
 class Worker:
@@ -84,6 +81,7 @@ class Worker:
         self._moved: set[str] = set()  # given or taken since we looked
         self._reading = False  # our own thread is in the source, so that another may commit for it
         self._waiting = Waiting()
+        self._size = CommitSize(settings)
         self._until_caught_up = False
         self._quota = TimingQuota(settings.latency_per_s, settings.latency_min)
         self._progress = Progress()
@@ -209,15 +207,7 @@ class Worker:
     # ---- one commit ----
 
     def _due(self) -> bool:
-        waiting = self._waiting
-        if not waiting.frames:
-            return False
-        # A run that catches up fills its commits by itself, unless the models are slow.
-        patience_s = self._settings.commit_s * (CATCHING_UP if self._until_caught_up else 1)
-        old = time.monotonic() - waiting.since >= patience_s
-        room = self._room()
-        rows = self._settings.commit_rows if room is None else max(1, min(self._settings.commit_rows, room))
-        return old or waiting.lines >= rows or waiting.size_bytes >= COMMIT_BYTES
+        return self._size.due(self._waiting, catching_up=self._until_caught_up, room=self._room())
 
     def _room(self) -> int | None:
         """How many requests may still be read; None for any number."""
@@ -251,7 +241,9 @@ class Worker:
         began, moves, marks = self._standing.moves(reached)
         if not moves:
             return  # what only a candidate wanted that was given up
+        began_at = time.monotonic()
         self._log.commit(Batch(pairs, decoded.dead_letters, decoded.ledgers, began, moves, marks))
+        self._size.committed(len(requests), time.monotonic() - began_at)
         self._standing.reach(reached)
         self._duplicates.remember()
         if not flush:

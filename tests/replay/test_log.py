@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -454,3 +455,36 @@ def test_a_zombie_that_made_the_table_and_slept_before_its_first_append_is_fence
     with pytest.raises(FencedError):
         opened(folder).commit(batch(None, 5))
     assert ids(folder) == once(("0", 0, 9))
+
+
+def test_a_worker_that_slept_longer_than_the_history_lasts_opens_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its append would take the number of a commit that is gone from the history, and never be seen."""
+    ours, rival = opened(folder), opened(folder)
+    ours.commit(batch(None, 5))
+    for at in range(5, 5 + 2 * CHECKPOINT_EVERY):
+        rival.commit(batch(at, at + 1))
+    for version in range(CHECKPOINT_EVERY):
+        (folder / "pairs" / "_delta_log" / f"{version:020d}.json").unlink()
+    later = time.time() + log_module.REOPEN_S + 1
+    monkeypatch.setattr(log_module.time, "time", lambda: later)
+    with pytest.raises(FencedError):
+        ours.commit(batch(5, 9))
+    assert ids(folder) == once(("0", 0, 5 + 2 * CHECKPOINT_EVERY))
+
+
+def test_the_history_is_half_an_hour_long(folder: Path) -> None:
+    log = opened(folder)
+    for at in range(0, 40):
+        log.commit(batch(at or None, at + 1))
+    entries = folder / "pairs" / "_delta_log"
+    old = time.time() - 31 * 60
+    for version in range(30):
+        for path in entries.glob(f"{version:020d}.*"):
+            os.utime(path, (old, old))
+    for at in range(40, 40 + 2 * CHECKPOINT_EVERY):
+        log.commit(batch(at, at + 1))
+    assert len(list(entries.glob("*.json"))) < 45
+    assert ids(folder) == once(("0", 0, 60))
+    assert stands(opened(folder), "0") == {"0": 60}

@@ -92,12 +92,18 @@ def work(hosted: Hosted, folder: Path) -> Iterator[Work]:
                     mirror.record({"x": x}, served={"label": served(x)}, request_id=f"r{x}")
             source = stack.enter_context(contextlib.closing(SpoolSource(folder / "traffic", "e")))
             options = ReplaySettings(**{"latency_per_s": 0.0, "latency_min": 0, "noise_frac": 0.1} | settings)
-            panel = Panel(candidate, primary, options.noise_frac, random.Random(1))
-            log = PairLog(folder / "e", source.stream.name, candidate.digest)
-            runs = Runs(log, source.stream.name, panel, options.threads)
+            panel = Panel([candidate], primary, options.noise_frac, random.Random(1))
+            log = PairLog(folder / "e")
+            runs = Runs(log, source.name, panel, options.threads)
             return Worker(source, log, panel, options, Shape.declared({})), panel, runs
 
         yield make
+
+
+def asked(panel: Panel, requests: pa.Table) -> dict[str, pa.StructArray]:
+    """The one candidate's columns, with twenty requests timed."""
+    [columns] = panel.ask(requests, 20).values()
+    return columns
 
 
 def run(worker: Worker) -> Progress:
@@ -183,7 +189,7 @@ def test_the_noise_floor_of_a_model_that_answers_by_chance_is_not_the_candidates
         experiment,
         Policy(),
         candidate_version="2",
-        candidate_digest=panel.candidate.digest,
+        candidate_digest=panel.candidates[0].digest,
         primary_version="1",
         primary_digest=panel.primary.digest,
         pending=None,
@@ -215,16 +221,16 @@ def test_requests_that_warm_a_fresh_host_up_are_logged_without_a_latency_and_cou
     table = Model(version="1", model="models:picky")
     requests = requests_of([line(x, x=x) for x in range(300)], do="string")
     with contextlib.closing(HostedModel(table, experiment, folder, 1, warm_up=7)) as model:
-        panel = Panel(model, None, 0, random.Random(1))
+        panel = Panel([model], None, 0, random.Random(1))
         latencies = []
         for _ in range(2):
-            answers = panel.ask(requests, 20)["candidate"]
+            answers = asked(panel, requests)["candidate"]
             assert answers.field("label").to_pylist() == [str(x % 2) for x in range(300)]
             latencies.append(len(answers.field("latency_us").drop_null()))
         assert latencies == [20, 20]
         assert (model.usage.warm_up, model.usage.timed) == (7, 40)
         model._hosts.discard()
-        assert len(panel.ask(requests, 20)["candidate"].field("latency_us").drop_null()) == 20
+        assert len(asked(panel, requests)["candidate"].field("latency_us").drop_null()) == 20
         assert (model.usage.warm_up, model.usage.timed, model.usage.restarts) == (14, 60, 1)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from gnomon_capture import Mirror
 from gnomon_capture.errors import SettingsError, TrafficError
-from gnomon_replay import worker as worker_module
+from gnomon_replay import commit_size
 from gnomon_replay.pairs import SCHEMA_VERSION
 from gnomon_replay.spool_source import SpoolSource
 from gnomon_replay.worker import Progress, Worker
@@ -222,7 +222,7 @@ def test_few_large_records_are_a_commit_too(
 ) -> None:
     monkeypatch.setattr("gnomon_replay.spool_source.READ_BYTES", 10_000)
     monkeypatch.setattr("gnomon_capture.spool.MAX_RECORD_BYTES", 10_000)
-    monkeypatch.setattr(worker_module, "COMMIT_BYTES", 30_000)
+    monkeypatch.setattr(commit_size, "COMMIT_BYTES", 30_000)
     closed(spool, "web-1", 0, [line(x, x=x, text="t" * 1000) for x in range(100)])
     done = run(work(source))
     assert done.pairs == 100
