@@ -73,6 +73,8 @@ def settings_in(settings: CaptureSettings, folder: Path) -> CaptureSettings:
     """Settings with paths that are relative to a folder made absolute."""
     if settings.control is not None:
         settings = msgspec.structs.replace(settings, control=str(folder / settings.control))
+    if settings.overflow is not None:
+        settings = msgspec.structs.replace(settings, overflow=str(folder / settings.overflow))
     redact = settings.redact
     if redact is not None and redact.secret_file is not None:
         redact = msgspec.structs.replace(redact, secret_file=str(folder / redact.secret_file))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -16,6 +17,7 @@ _log = logging.getLogger("gnomon_capture")
 # How much may be closed and not acknowledged yet; beyond, requests wait in the buffer.
 _UNDER_WAY_BYTES = 8 << 20
 _STALLED_S = 5.0
+_OPENING_S = 0.05  # how long the first step waits for the transport to open
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 10.0
 
@@ -31,16 +33,24 @@ class Delivery:
         transport: not yet opened.
         name: its address, for messages.
         dropped: how many requests were dropped so far, for the message at the end of an outage.
+        plan: what becomes of requests meanwhile, for the message at its beginning.
 
     Attributes:
         acknowledged: how many records the transport has acknowledged.
         refused: how many the transport refused for good.
     """
 
-    def __init__(self, transport: Transport, name: str, dropped: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        name: str,
+        dropped: Callable[[], int],
+        plan: str = "Requests wait; those without room are dropped and counted",
+    ) -> None:
         self._transport = transport
+        self._opening: _Opening | None = None
         self._name = name
-        self._outage = Outage(name, dropped)
+        self._outage = Outage(name, dropped, plan)
         self._outbox: deque[Frame] = deque()
         self._sent: dict[Frame, float] = {}  # when; in order
         self._under_way_bytes = 0
@@ -67,6 +77,15 @@ class Delivery:
         """Whether the transport is away."""
         return self._outage.begun is not None
 
+    @property
+    def trying(self) -> bool:
+        """Whether the transport is being opened, or will be in the next step."""
+        return not self._opened and (self._opening is not None or time.monotonic() >= self._retry_at)
+
+    def hurry(self) -> None:
+        """Tries again in the next step, however long the pause was to be."""
+        self._retry_at = 0.0
+
     def open(self) -> None:
         """Opens the transport.
 
@@ -85,10 +104,8 @@ class Delivery:
         """Opens the transport if need be, collects what was acknowledged, sends what can be sent."""
         now = time.monotonic()
         try:
-            if not self._opened:
-                if now < self._retry_at:
-                    return
-                self.open()
+            if not self._opened and (now < self._retry_at or not self._opens()):
+                return
             self._collect(now)
             if self._opened:
                 self._send(now)
@@ -97,18 +114,38 @@ class Delivery:
         except Exception as exc:  # noqa: BLE001 - a bug in a client must not end the mirror
             self._fail(exc)
 
+    def under_way(self) -> list[Frame]:
+        """All that was put and is not acknowledged, in order."""
+        return [*self._sent, *self._outbox]
+
     def close(self, timeout_s: float) -> None:
         """Closes the transport."""
+        if self._opening is not None and not self._opening.give_up():
+            return  # it ends what it opens
         try:
             self._transport.close(timeout_s)
         except Exception as exc:  # noqa: BLE001 - as above; there is nobody left to raise it to
             _log.warning("closing: %s", exc)
 
+    def _opens(self) -> bool:
+        """Whether the transport is open now. It may take seconds, in which the caller has other things to do."""
+        wait_s = 0.0
+        if self._opening is None:
+            self._opening = _Opening(self._transport)
+            wait_s = _OPENING_S
+        if not self._opening.is_done(wait_s):
+            return False
+        error, self._opening = self._opening.error, None
+        if error is not None:
+            raise error
+        self._opened = True
+        return True
+
     def _collect(self, now: float) -> None:
         acknowledged, refused = self._transport.collect()
         for frame in acknowledged:
             self._forget(frame)
-            self.acknowledged += 0 if frame.ledger else frame.lines
+            self.acknowledged += 0 if frame.ledger or frame.foreign else frame.lines
             self._suspects = max(self._suspects - 1, 0)
         if refused:
             self._part(refused)
@@ -129,18 +166,19 @@ class Delivery:
     def _forget(self, frame: Frame) -> None:
         self._sent.pop(frame)
         self._under_way_bytes -= frame.size_bytes
+        frame.settle()
 
     def _part(self, refused: list[Frame]) -> None:
         """Sends again what was refused as too large: one at a time, then in halves."""
         if len(self._sent) == 1:
             [frame] = refused
-            self._forget(frame)
             halves = frame.halves()
+            self._forget(frame)
             self._outbox.extendleft(reversed(halves))
             self._under_way_bytes += sum(half.size_bytes for half in halves)
             self._suspects += len(halves)
             if not halves and not frame.ledger:
-                self.refused += frame.lines
+                self.refused += 0 if frame.foreign else frame.lines
                 _log.warning(
                     "a record of %d bytes is too large for %s, and is lost", frame.size_bytes, self._name
                 )
@@ -165,24 +203,57 @@ class Delivery:
             _log.debug("abandoning: %s", exc)
 
 
+class _Opening:
+    """Opens a transport on a thread of its own."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.error: Exception | None = None
+        self._transport = transport
+        self._given_up = False
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+        try:
+            name = f"{threading.current_thread().name}-opening"
+            threading.Thread(target=self._run, name=name, daemon=True).start()
+        except RuntimeError:  # the interpreter is ending, and starts no more threads
+            self._run()
+
+    def is_done(self, timeout_s: float) -> bool:
+        return self._done.wait(timeout_s)
+
+    def give_up(self) -> bool:
+        """Whether it is done; if not, what it still opens is ended at once."""
+        with self._lock:
+            self._given_up = not self._done.is_set()
+        return not self._given_up
+
+    def _run(self) -> None:
+        try:
+            self._transport.open()
+        except Exception as exc:  # noqa: BLE001 - raised again where it is awaited
+            self.error = exc
+        with self._lock:
+            self._done.set()
+        if self._given_up:
+            self._transport.abandon()
+
+
 class Outage:
     """One line in the log when it begins, and one when it ends."""
 
-    def __init__(self, name: str, dropped: Callable[[], int]) -> None:
+    def __init__(self, name: str, dropped: Callable[[], int], plan: str) -> None:
         self.begun: float | None = None
         self._name = name
         self._dropped = dropped
         self._dropped_before = 0
+        self._plan = plan
 
     def begin(self, reason: str) -> None:
         """The transport is away, perhaps for some time already."""
         if self.begun is None:
             self.begun = time.monotonic()
             self._dropped_before = self._dropped()
-            _log.warning(
-                "mirroring is interrupted (%s). Requests wait; those without room are dropped and counted",
-                reason,
-            )
+            _log.warning("mirroring is interrupted (%s). %s", reason, self._plan)
 
     def end(self) -> None:
         """The transport works."""

@@ -25,6 +25,9 @@ from gnomon_capture.record import (
 _log = logging.getLogger("gnomon_capture")
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MICROSECOND = datetime.timedelta(microseconds=1)
+# March 1973 to the year 9999. Seconds, milli- and microseconds of our time, read as nanoseconds, lie before.
+_FIRST_NS = 10**17
+_END_NS = 253_402_300_800 * 10**9
 
 
 class Encoder:
@@ -138,7 +141,7 @@ def _served(served: Served | dict[str, Any] | None) -> Served | None:
 def _time_text(ts: Any) -> str:
     """The record's `ts` of what callers pass: nanoseconds, ISO 8601 or an aware datetime."""
     if ts.__class__ is int:
-        return format_ts(ts)
+        return _nanoseconds_text(ts)
     if isinstance(ts, str):
         parse_ts(ts)
         return ts
@@ -146,4 +149,13 @@ def _time_text(ts: Any) -> str:
         if ts.tzinfo is None:
             raise Unencodable(f"`ts` without a time zone: {ts!r}")
         return format_ts((ts - _EPOCH) // _MICROSECOND * 1000)
-    return format_ts(operator.index(ts))  # NumPy's integers; a float is seconds, or a mistake
+    return _nanoseconds_text(operator.index(ts))  # NumPy's integers; a float is seconds, or a mistake
+
+
+def _nanoseconds_text(ts: int) -> str:
+    if not _FIRST_NS <= ts < _END_NS:
+        raise Unencodable(
+            f"`ts` {ts} is not in nanoseconds since 1970, such as time.time_ns(); multiply seconds by 10**9, "
+            "milliseconds by 10**6, or pass an aware datetime"
+        )
+    return format_ts(ts)

@@ -7,10 +7,19 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True, eq=False)
+class Held:
+    """A file that has to stay until the frames that were made of it are settled; `frames` is how many are not."""
+
+    frames: int = 0
+
+
+@dataclass(slots=True, eq=False)
 class Frame:
     """Lines on their way to one partition.
 
     Attributes:
+        held: the file in which these lines lie too.
+        foreign: they are another process's, and in none of this one's counts.
         opened: when its first line came (monotonic seconds).
         ledger: it holds one ledger line, which may only follow when all before it is acknowledged.
     """
@@ -21,6 +30,8 @@ class Frame:
     lines: int = 0
     size_bytes: int = 0
     pieces: list[bytes] = field(default_factory=list)
+    held: Held | None = None
+    foreign: bool = False
 
     def add(self, data: bytes, lines: int) -> None:
         """Appends whole lines."""
@@ -40,9 +51,21 @@ class Frame:
         return [self._part(part) for part in (lines[:middle], lines[middle:])] if middle else []
 
     def _part(self, lines: list[bytes]) -> Frame:
-        part = Frame(self.partition, self.opened, self.ledger)
+        part = Frame(self.partition, self.opened, self.ledger, foreign=self.foreign)
         part.add(b"".join(lines), len(lines))
+        if self.held is not None:
+            part.hold(self.held)
         return part
+
+    def hold(self, held: Held) -> None:
+        """From here on the file has to stay for this frame too."""
+        self.held = held
+        held.frames += 1
+
+    def settle(self) -> None:
+        """The frame is acknowledged, parted or lost: it needs its file no more."""
+        if self.held is not None:
+            self.held.frames -= 1
 
 
 class OpenFrames:

@@ -29,6 +29,7 @@ class Dropped(StrEnum):
     """Why a request that was seen is not in the traffic."""
 
     BUFFER_FULL = "buffer_full"
+    OVERFLOW_FULL = "overflow_full"
     UNENCODABLE = "unencodable"
     OVERSIZE = "oversize"
     CLOSED = "closed"
@@ -60,6 +61,7 @@ class Handoff:
     Attributes:
         waiting: the requests, oldest first. Serving threads append, the sender takes.
         bound: how many may wait. Many threads may pass the check at once, so it can be exceeded by their number.
+        overflowing: the overflow spool takes no more either, so that this is why requests find no room.
         complaint: the first exception that a caller's arguments raised; the sender logs it.
     """
 
@@ -68,15 +70,39 @@ class Handoff:
         self.bound = bound
         self.closed = False
         self.complaint: Exception | None = None
+        self.overflowing = False
         self.full = Tally()
+        self.overflow_full = Tally()
+        self.oversize = Tally()
         self.unencodable = Tally()
         self.late = Tally()
         self.unpicked = {reason: Tally() for reason in (Dropped.PICK_FAILED, Dropped.BODY_TOO_LARGE)}
+        self._lock = threading.Lock()  # callers never take it
+
+    def resize(self, bound: int) -> None:
+        """Lets so many wait, unless it is closed."""
+        with self._lock:
+            if not self.closed:
+                self.bound = bound
 
     def close(self) -> None:
         """Takes nothing from here on."""
-        self.closed = True
-        self.bound = 0  # the one check that every caller makes anyway
+        with self._lock:
+            self.closed = True
+            self.bound = 0  # the one check that every caller makes anyway
+
+    def refuse(self) -> None:
+        """Counts a request for which there is no room."""
+        if self.closed:
+            self.late.add()
+        elif self.overflowing:
+            self.overflow_full.add()
+        else:
+            self.full.add()
+
+    def without_room(self) -> int:
+        """How many found no room so far."""
+        return self.full.value() + self.overflow_full.value()
 
     def take(self, count: int) -> list[Waiting]:
         """Up to `count` requests. For the sender alone, so that none can vanish between look and take."""
@@ -87,6 +113,8 @@ class Handoff:
         """What callers could not hand over, by reason."""
         return {
             Dropped.BUFFER_FULL: self.full.value(),
+            Dropped.OVERFLOW_FULL: self.overflow_full.value(),
+            Dropped.OVERSIZE: self.oversize.value(),
             Dropped.UNENCODABLE: self.unencodable.value(),
             Dropped.CLOSED: self.late.value(),
             **{reason: tally.value() for reason, tally in self.unpicked.items()},

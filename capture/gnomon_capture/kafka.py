@@ -1,33 +1,32 @@
-"""Kafka as a transport, and Kafka's errors in gnomon's words. Imported only when a Kafka address is used."""
+"""Kafka as a transport. Imported only when a Kafka address is used."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import threading
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import kafka.errors
 from kafka import KafkaProducer
+from kafka.codec import has_zstd
 from kafka.net.compat import KafkaNetClient
 from kafka.partitioner.default import murmur2
 
 from gnomon_capture.address import KafkaAddress
 from gnomon_capture.errors import TrafficError, UsageError
 from gnomon_capture.frames import Frame
+from gnomon_capture.kafka_client import DIRECT, THREADS, Producer, quiet, refused_login, sockets_of
+from gnomon_capture.kafka_errors import kafka_errors, translated
 from gnomon_capture.record import CONTENT_TYPE_ARROW, CONTENT_TYPE_HEADER, CONTENT_TYPE_NDJSON
 from gnomon_capture.settings import CaptureSettings
 
 if TYPE_CHECKING:
     from gnomon_capture.arrow import ArrowEncoder
 
-_log = logging.getLogger("gnomon_capture")
-
 _PATIENCE_MS = 5_000  # for the first broker to answer, and for the topic's partitions
 _RECONNECT_MS = 2_000  # the client's default would leave a broker that is back alone for half a minute
-_ABANDON_S = 1.0
 _HEADERS = [(CONTENT_TYPE_HEADER, CONTENT_TYPE_NDJSON.encode())]
 _ARROW_HEADERS = [(CONTENT_TYPE_HEADER, CONTENT_TYPE_ARROW.encode())]
 _OURS = frozenset(
@@ -35,56 +34,6 @@ _OURS = frozenset(
 )
 
 _TOO_LARGE = (kafka.errors.MessageSizeTooLargeError, kafka.errors.RecordListTooLargeError)
-_CONFIGURATION = (kafka.errors.KafkaConfigurationError, kafka.errors.IllegalArgumentError)
-
-_REACHABLE = "is a broker running there, and can it be reached from here?"
-_CREDENTIALS = "check security_protocol, sasl_mechanism and the credentials"
-_NEWER = "Kafka 2.1 or newer is needed"
-_BROKER_LOG = "the broker's log may say more"
-
-# The nearest class in an error's line of ancestors says what to do.
-ADVICE: Mapping[type[Exception], str] = {
-    kafka.errors.RetriableError: _REACHABLE,
-    kafka.errors.BrokerNotAvailableError: _REACHABLE,
-    kafka.errors.UnknownBrokerIdError: _REACHABLE,
-    kafka.errors.UnknownTopicOrPartitionError: "create the topic, or correct the address",
-    kafka.errors.InvalidTopicError: "correct the topic in the address",
-    kafka.errors.AuthorizationError: "give this user the rights that it lacks",
-    kafka.errors.SaslAuthenticationFailedError: _CREDENTIALS,
-    kafka.errors.UnsupportedSaslMechanismError: _CREDENTIALS,
-    kafka.errors.IllegalSaslStateError: _CREDENTIALS,
-    kafka.errors.SecurityDisabledError: _CREDENTIALS,
-    kafka.errors.KafkaProtocolError: "is that the port of a Kafka broker, and security_protocol the one it speaks?",
-    kafka.errors.MessageSizeTooLargeError: "raise the topic's max.message.bytes, or lower frame_bytes",
-    kafka.errors.RecordListTooLargeError: "raise the topic's max.message.bytes, or lower frame_bytes",
-    kafka.errors.UnsupportedVersionError: _NEWER,
-    kafka.errors.UnrecognizedBrokerVersion: _NEWER,
-    kafka.errors.UnsupportedCodecError: "install what reads it: pip install zstandard",
-    kafka.errors.QuotaViolationError: "raise this client's quota",
-    kafka.errors.NoOffsetForPartitionError: "name the offset to begin with",
-    kafka.errors.LogTruncationError: "the broker lost messages that were read; begin a new experiment",
-    kafka.errors.CommitFailedError: "another worker has taken over; nothing is lost",
-    kafka.errors.KafkaConfigurationError: "correct the Kafka settings",
-    kafka.errors.IllegalArgumentError: "correct the Kafka settings",
-    kafka.errors.IllegalStateError: "the connection was closed; it is opened again",
-    kafka.errors.TransactionAbortedError: "it is sent again",
-    kafka.errors.BrokerResponseError: _BROKER_LOG,
-}
-
-
-@contextlib.contextmanager
-def kafka_errors(address: object) -> Iterator[None]:
-    """Kafka's errors as TrafficError, or as UsageError where the settings are to blame; for writing and reading."""
-    try:
-        yield
-    except kafka.errors.KafkaError as exc:
-        raise _translated(address, exc) from exc
-
-
-def _translated(address: object, exc: BaseException) -> TrafficError | UsageError:
-    advice = next((ADVICE[kind] for kind in type(exc).__mro__ if kind in ADVICE), _BROKER_LOG)
-    text = f"{address}: {exc}; {advice}"
-    return UsageError(text) if isinstance(exc, _CONFIGURATION) else TrafficError(str(address), text)
 
 
 class KafkaTransport:
@@ -113,7 +62,7 @@ class KafkaTransport:
         self._config = {
             "acks": "all",
             "enable_idempotence": True,
-            "compression_type": "zstd",
+            "compression_type": "zstd" if has_zstd() else None,
             "delivery_timeout_ms": float("inf"),  # an outage must not cost the order of a key's records
             "max_request_size": 2
             * (settings.frame_bytes + settings.max_record_bytes),  # the broker has the say
@@ -122,11 +71,13 @@ class KafkaTransport:
             "max_block_ms": _PATIENCE_MS,
             "metrics_enabled": False,
             "reconnect_backoff_max_ms": _RECONNECT_MS,
+            **({} if options.get("socks5_proxy") else {"proxy_url": DIRECT}),
             **options,
             "bootstrap_servers": list(address.servers),
-            "client_id": f"{_THREADS}{process}",
+            "client_id": f"{THREADS}{process}",
         }
-        self._producer: _Producer | None = None
+        self._clients: list[KafkaNetClient] = []  # those of the producer, from its making on
+        self._producer: Producer | None = None
         self._in_flight: list[tuple[Frame, Any]] = []
         self.partitions = 0
         self.ledger_partition = 0
@@ -142,9 +93,11 @@ class KafkaTransport:
             TrafficError: no broker answers, or it has no such topic.
             UsageError: kafka-python does not take the settings.
         """
-        with _quiet(), kafka_errors(self._address):
+        with quiet(), kafka_errors(self._address):
             try:
-                producer = _Producer(**self._config)
+                producer = Producer(self._clients, **self._config)
+            except kafka.errors.KafkaTimeoutError as exc:
+                raise (refused_login() or exc) from exc
             except (ValueError, TypeError, OSError, RuntimeError, AssertionError) as exc:
                 raise UsageError(f"{self._address}: {exc}; correct the Kafka settings") from exc
             try:
@@ -191,7 +144,7 @@ class KafkaTransport:
         self._in_flight = failed + open_
         if failed and not acknowledged and not refused:  # what is known is told first
             [(_, future), *_] = failed
-            raise _translated(self._address, future.exception) from future.exception
+            raise translated(self._address, future.exception) from future.exception
         if acknowledged:
             self._count_partitions()
         return acknowledged, refused
@@ -202,6 +155,17 @@ class KafkaTransport:
         if self._producer is not None:
             self._producer.abandon()
             self._producer = None
+        self._clients.clear()
+
+    def disown(self) -> None:
+        """Closes this process's copies of the sockets: by the system's call, for Python's would speak on them."""
+        for sock in sockets_of(self._clients):
+            descriptor = sock.detach()
+            if descriptor >= 0:
+                os.close(descriptor)
+        for client in self._clients:
+            with contextlib.suppress(AttributeError, OSError):
+                client._net._selector.close()  # noqa: SLF001 - closes the descriptor, and leaves what it watches
 
     def close(self, timeout_s: float) -> None:
         """Ends the client; waits for what is under way if there is time."""
@@ -240,55 +204,6 @@ def _arrow_encoder() -> ArrowEncoder:
     return ArrowEncoder()
 
 
-class _Producer(KafkaProducer):  # type: ignore[misc]
-    """kafka-python's producer, ended by its owner alone."""
-
-    def __init__(self, **config: Any) -> None:
-        clients = []
-
-        def make_client(**client_config: Any) -> Any:
-            clients.append(KafkaNetClient(**client_config))
-            return clients[0]
-
-        try:
-            super().__init__(kafka_client=make_client, **config)
-        except BaseException:
-            for client in clients:  # it would keep its sockets until they are collected
-                client.close()
-            raise
-        self._unregister_cleanup()  # it would run before the mirror's own at exit, and cut it short
-
-    def abandon(self) -> None:
-        """Ends it at once. `close` would wait for every message first, and raise if that takes too long."""
-        self._sender.force_close()
-        with contextlib.suppress(kafka.errors.KafkaError):
-            self.close(timeout=_ABANDON_S)
-
-
 @lru_cache(maxsize=1 << 16)  # kafka-python's is pure Python, and keys come again
 def _hash(key: str) -> int:
     return int(murmur2(key.encode())) & 0x7FFFFFFF
-
-
-# kafka-python logs several lines a second while a broker is away; the mirror logs one, and the reason in it.
-_THREADS = "gnomon-"
-_here = threading.local()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps kafka-python's log lines of this thread back."""
-    _here.quiet = True
-    try:
-        yield
-    finally:
-        _here.quiet = False
-
-
-def _is_wanted(record: logging.LogRecord) -> bool:
-    ours = getattr(_here, "quiet", False) or (record.threadName or "").startswith(_THREADS)
-    return not ours or _log.isEnabledFor(logging.DEBUG)
-
-
-for _name in [name for name in logging.root.manager.loggerDict if name.startswith("kafka.")]:
-    logging.getLogger(_name).addFilter(_is_wanted)

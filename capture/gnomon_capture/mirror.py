@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import atexit
-import itertools
 import logging
+import multiprocessing
 import os
 import re
-import socket
+import sys
+import threading
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,44 +18,26 @@ from typing import Any, Self
 
 import msgspec
 
+from gnomon_capture import forks
 from gnomon_capture.address import parse_address
 from gnomon_capture.configfile import read_capture
+from gnomon_capture.copying import deep_copied, is_longer, shallow_copied
 from gnomon_capture.errors import UsageError
+from gnomon_capture.footprint import UNMEASURED_BYTES
 from gnomon_capture.handoff import Dropped, Handoff
 from gnomon_capture.metrics import register
+from gnomon_capture.overflow import overflow_folder
+from gnomon_capture.processes import child_name, process_name
 from gnomon_capture.record import PROCESS_PATTERN, Served
 from gnomon_capture.screen import Screen
 from gnomon_capture.sender import Sender
 from gnomon_capture.settings import CaptureSettings, from_mapping
+from gnomon_capture.stats import MirrorStats
 from gnomon_capture.transport import make_transport
 
 _log = logging.getLogger("gnomon_capture")
 _DEFAULTS = CaptureSettings()
 _time_ns = time.time_ns
-
-
-class MirrorStats(msgspec.Struct, frozen=True, kw_only=True):
-    """What a mirror has done so far.
-
-    The first counts are the ledger's: `seen = not_selected + mirrored + sum(dropped)`.
-
-    Attributes:
-        mirrored: how many requests have a number, and so are on their way or in the traffic.
-        waiting: how many more wait in the buffer, in none of the counts yet.
-        unacknowledged: how many of the mirrored the traffic's transport has not acknowledged yet.
-        refused: how many of the mirrored it refused for good, as too large.
-        away: whether it is away.
-    """
-
-    process: str
-    seen: int
-    mirrored: int
-    not_selected: int
-    dropped: dict[str, int]
-    waiting: int
-    unacknowledged: int
-    refused: int
-    away: bool
 
 
 class Mirror:
@@ -65,6 +48,10 @@ class Mirror:
     dropped and counted. Close it when the process ends, or use it as a context manager; at the interpreter's
     exit that is done for you.
 
+    A mirror made before a fork (a server that preloads the application) works in the parent and in every child:
+    each child that mirrors something is a process of its own in the accounts, and what waited in the parent
+    stays the parent's.
+
     >>> with Mirror("spool:traffic", service="arrival-delay") as mirror:  # doctest: +SKIP
     ...     mirror.record({"carrier": "UA", "dep_delay": 2.0}, served={"label": "late", "score": 0.83})
 
@@ -73,7 +60,7 @@ class Mirror:
         service: what the records name as theirs.
         settings: a `CaptureSettings`, or a mapping of the same form as the table `[capture]`.
         process: this capturing process's name in the accounts, of letters, digits, `.`, `_` and `-`; no two may
-            share one, ever. By default host, process id and start.
+            share one, ever. By default host, process id and start. Forked children add theirs to it.
         kafka: further settings of kafka-python's producer, such as `security_protocol`.
         require: open the traffic now, and raise if that fails; else it is opened in the background, and a
             failure is logged.
@@ -82,6 +69,11 @@ class Mirror:
         UsageError: the address, a setting or the process's name is not what it should be.
         TrafficError: `require` was given, and the traffic cannot be written.
     """
+
+    process: str
+    _handoff: Handoff
+    _sender: Sender
+    _told: bool
 
     def __init__(
         self,
@@ -95,23 +87,24 @@ class Mirror:
     ) -> None:
         table = settings if isinstance(settings, Mapping) else msgspec.to_builtins(settings)
         settings = from_mapping(CaptureSettings, table, "capture")
-        process = _process_name() if process is None else process
+        process_given = process
+        process = process_name() if process is None else process
         if not re.match(PROCESS_PATTERN, process):
             raise UsageError(f"{process!r} cannot name a process; use letters, digits, `.`, `_` and `-`")
-        self.process = process
         self.service = service
-        self._told = False
-        self._close_timeout_s = settings.close_timeout_s
-        self._handoff = Handoff(settings.buffer_records)
-        self._waiting = self._handoff.waiting
+        self._to = to
         self._name = str(parse_address(to))
-        transport = make_transport(to, process, settings, kafka)
-        screen = Screen(settings, service)
-        self._sender = Sender(self._handoff, transport, self._name, process, service, settings, screen)
+        self._given = process_given
+        self._settings = settings
+        self._screen = Screen(settings, service)
+        self._kafka = kafka
+        self._deep = settings.copy == "deep"
+        self._max_bytes = settings.max_record_bytes
+        self._set_up(process)
         if require:
-            self._sender.delivery.open()
-        self._sender.start()
-        atexit.register(self.close)
+            self._sender.outlet.delivery.open()
+        self._start()
+        forks.tell(self)
 
     @classmethod
     def from_config(
@@ -154,7 +147,7 @@ class Mirror:
     ) -> None:
         """Mirrors one request. Never raises, never waits.
 
-        What is passed is copied, one level deep: nested values must not change afterwards.
+        What is passed is copied, one level deep: nested values must not change afterwards, or `copy = "deep"`.
 
         Args:
             features: flat scalars by name; or
@@ -168,13 +161,25 @@ class Mirror:
         try:
             waiting = self._waiting
             if len(waiting) >= self._handoff.bound:
-                self._refuse()
-                return
+                if not self._makes_room():
+                    return
+                waiting = self._waiting
+            if payload is not None:
+                if is_longer(payload, self._max_bytes):
+                    self._handoff.oversize.add()
+                    return
+                payload = deep_copied(payload) if self._deep else shallow_copied(payload)
+            if self._deep:
+                features, served, attributes = (
+                    deep_copied(features),
+                    deep_copied(served),
+                    deep_copied(attributes),
+                )
             waiting.append(
                 (
                     _time_ns() if ts is None else ts,
                     None if features is None else {**features},
-                    None if payload is None else _copied(payload),
+                    payload,
                     # `isinstance` of a msgspec class costs as much as the copy
                     served if served is None or served.__class__ is Served else {**served},  # type: ignore[dict-item]
                     key,
@@ -194,13 +199,15 @@ class Mirror:
             reason: `pick_failed` or `body_too_large`.
             exc: what happened; the first one is logged.
         """
+        if not self._sender.started:
+            self._begin()
         self._handoff.unpicked[reason].add()
         if exc is not None:
             self._handoff.complaint = exc.with_traceback(None)
 
     def stats(self) -> MirrorStats:
         """The counts so far."""
-        delivery = self._sender.delivery
+        delivery, overflow = self._sender.outlet.delivery, self._sender.outlet.overflow
         settled = delivery.acknowledged + delivery.refused  # read first: it can only fall behind
         ledger = self._sender.ledger()
         return MirrorStats(
@@ -213,6 +220,7 @@ class Mirror:
             unacknowledged=ledger.mirrored - settled,
             refused=delivery.refused,
             away=delivery.away,
+            overflowing=overflow is not None and not overflow.settled,
         )
 
     def register_metrics(self, registry: Any = None) -> None:
@@ -235,17 +243,18 @@ class Mirror:
             timeout_s: by default `close_timeout_s` of the settings.
         """
         self._handoff.close()
-        self._sender.close(self._close_timeout_s if timeout_s is None else timeout_s)
+        self._sender.close(self._settings.close_timeout_s if timeout_s is None else timeout_s)
         atexit.unregister(self.close)
         stats = self.stats()
         unsent = stats.waiting + stats.dropped.get(Dropped.UNSENT, 0)
-        if (unsent or stats.unacknowledged) and not self._told:
+        unacknowledged = 0 if self._sender.outlet.kept else stats.unacknowledged
+        if (unsent or unacknowledged) and not self._told:
             self._told = True
             _log.warning(
                 "mirroring to %s ended: %d requests could not be sent, %d were sent and not acknowledged",
                 self._name,
                 unsent,
-                stats.unacknowledged,
+                unacknowledged,
             )
 
     def __enter__(self) -> Self:
@@ -256,31 +265,67 @@ class Mirror:
     ) -> None:
         self.close()
 
-    def _refuse(self) -> None:
-        (self._handoff.late if self._handoff.closed else self._handoff.full).add()
+    def after_fork_in_child(self) -> None:
+        """Lets go of what is the parent's. What a child needs is begun with the first request that it mirrors."""
+        closed, parents = self._handoff.closed, self._sender
+        forks.keep((parents, self._handoff))
+        try:
+            parents.disown()
+        except Exception:  # noqa: BLE001 - the child is to serve all the same
+            _log.warning("a forked child could not let go of all that its parent has open", exc_info=True)
+        atexit.unregister(self.close)
+        self._set_up(child_name(self._given))
+        if closed:
+            self._handoff.close()
+        else:
+            self._handoff.resize(0)
 
+    def _set_up(self, process: str) -> None:
+        self.process = process
+        self._told = False
+        self._starting = threading.Lock()
+        settings = self._settings
+        bound = min(settings.buffer_records, max(settings.buffer_bytes // UNMEASURED_BYTES, 1))
+        self._handoff = Handoff(bound)
+        self._waiting = self._handoff.waiting
+        transport = make_transport(self._to, process, settings, self._kafka)
+        overflow = settings.overflow and overflow_folder(settings.overflow, parse_address(self._to))
+        self._sender = Sender(
+            self._handoff,
+            transport,
+            self._name,
+            process,
+            self.service,
+            settings,
+            self._screen.fresh(),
+            overflow or None,
+        )
 
-def check_transport(to: str, *, kafka: Mapping[str, Any] | None = None) -> None:
-    """Makes sure that traffic could be written to an address now.
+    def _start(self) -> None:
+        self._sender.start()
+        atexit.register(self.close)
+        self._end_with_pool()
+        if (pool := sys.modules.get("multiprocessing.util")) is not None:
+            pool.register_after_fork(self, Mirror._end_with_pool)  # it forgets what was registered before
 
-    Raises:
-        UsageError: the address or a Kafka setting is not what it should be.
-        TrafficError: no broker answers, the topic is not there, or the folder cannot be written.
-    """
-    transport = make_transport(to, _process_name(), _DEFAULTS, kafka)
-    transport.open()
-    transport.close(0)
+    def _end_with_pool(self) -> None:
+        """Forked children of multiprocessing end without running what atexit has."""
+        pool = sys.modules.get("multiprocessing.util")
+        if pool is not None and multiprocessing.parent_process() is not None:
+            pool.Finalize(self, self.close, exitpriority=100)
 
+    def _begin(self) -> None:
+        """In a child: begins what its first request needs."""
+        if not self._sender.started and not self._handoff.closed:
+            with self._starting:
+                if not self._sender.started and not self._handoff.closed:
+                    self._handoff.resize(1000)  # until the sender has measured
+                    self._start()
 
-def _copied(payload: Any) -> Any:
-    return payload.copy() if isinstance(payload, (dict, list)) else payload
-
-
-_named = itertools.count()
-
-
-def _process_name() -> str:
-    """Host, process id and start; from the second in one process on with a number behind it."""
-    host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:64] or "host"
-    number = next(_named)
-    return f"{host}.{os.getpid()}.{int(time.time())}" + (f".{number}" if number else "")
+    def _makes_room(self) -> bool:
+        """Whether there is room now, since this was a child's first request; else counts it."""
+        self._begin()
+        if len(self._waiting) < self._handoff.bound:
+            return True
+        self._handoff.refuse()
+        return False

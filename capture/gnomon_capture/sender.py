@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from gnomon_capture.delivery import Delivery
 from gnomon_capture.encoder import Encoder, as_text
-from gnomon_capture.frames import Frame, OpenFrames
+from gnomon_capture.footprint import UNMEASURED_BYTES, mean_footprint_bytes
+from gnomon_capture.frames import Frame
 from gnomon_capture.handoff import Dropped, Handoff, Waiting
+from gnomon_capture.outlet import Outlet
 from gnomon_capture.record import Ledger, encode_lines, format_ts
 from gnomon_capture.screen import Screen
 from gnomon_capture.settings import CaptureSettings
@@ -18,13 +21,18 @@ from gnomon_capture.transport import Transport
 
 _log = logging.getLogger("gnomon_capture")
 
-# A slice holds the interpreter's lock for as long as it is encoded, so slices are short unless there is backlog.
+# A stretch holds the interpreter's lock for as long as it is encoded, so stretches are short unless there is backlog.
+# Between two the sender sleeps: to let go of the lock and take it again at once leaves others no time to wake up.
+_STRETCH_RECORDS = 10
+_STRETCHES = 10
+_YIELD_S = 1e-6  # some 60 µs, as systems go
 _SLICE_RECORDS = 50
 _LONGEST_SLICE_RECORDS = 500
 _BACKLOG_SLICES = 20
-_SHORTEST_PAUSE_S = 0.0002
+_SHORTEST_PAUSE_S = 0.00005
 _LONGEST_PAUSE_S = 0.05
 _CLOSING_PAUSE_S = 0.002
+_SIZE_EVERY_S = 0.2
 # The last parts of the time for closing belong to the acknowledgements, then to the closing ledger.
 _DRAIN_FRAC = 0.8
 _ACKNOWLEDGE_FRAC = 0.95
@@ -60,6 +68,7 @@ class Sender:
         transport: not yet opened.
         name: the traffic's address, for messages.
         screen: what may leave the process.
+        overflow: the folder for requests while the transport is away; None: they wait in memory.
     """
 
     def __init__(
@@ -71,9 +80,10 @@ class Sender:
         service: str | None,
         settings: CaptureSettings,
         screen: Screen,
+        overflow: Path | None = None,
     ) -> None:
         self.counts = Counts(0, 0, 0, {})
-        self.delivery = Delivery(transport, name, handoff.full.value)
+        self.outlet = Outlet(handoff, transport, name, process, settings, overflow)
         self._name = name
         self._process = process
         self._handoff = handoff
@@ -81,9 +91,10 @@ class Sender:
         discreet = settings.redact is not None
         self._encoder = Encoder(process, service, settings.max_record_bytes, discreet=discreet)
         self._screen = screen
-        self._frames = OpenFrames(settings.frame_records, settings.frame_bytes, self.delivery.put)
         self._settings = settings
         self._unsent = 0
+        self._size_at = 0.0
+        self._request_bytes = float(UNMEASURED_BYTES)
         self._began = 0.0
         self._ledger_at = 0.0
         self._closing = threading.Event()
@@ -95,8 +106,21 @@ class Sender:
         self._ledger_at = time.monotonic() + self._settings.ledger_every_s
         self._thread.start()
 
+    @property
+    def started(self) -> bool:
+        """Whether the thread was started."""
+        return self._thread.ident is not None
+
+    def disown(self) -> None:
+        """In a forked child, where the thread is not: closes what the parent has open."""
+        self._transport.disown()
+        if self.outlet.overflow is not None:
+            self.outlet.overflow.disown()
+
     def close(self, timeout_s: float) -> None:
         """Has the thread finish within the time, and waits for it."""
+        if not self.started:
+            return
         if not self._closing.is_set():
             self._began = time.monotonic()
             self._deadline = self._began + timeout_s
@@ -105,7 +129,7 @@ class Sender:
 
     def _run(self) -> None:
         try:
-            self.delivery.step()
+            self.outlet.delivery.step()
             self._mirror()
             self._finish()
         except Exception:  # noqa: BLE001 - the serving process must not notice
@@ -127,29 +151,51 @@ class Sender:
 
     def _step(self) -> int:
         """One round; returns how many requests it took."""
-        self.delivery.step()
+        self.outlet.step(closing=self._closing.is_set())
         now = time.monotonic()
+        if now >= self._size_at:
+            self._size_at = now + _SIZE_EVERY_S
+            self._size()
         # What is seen while the mirror is off is settled at once, lest it wait and be sent once it is on.
-        took = self._take(now) if self.delivery.ready or self._screen.off else 0
-        self._frames.close_older(now - self._settings.linger_s)
-        if now >= self._ledger_at and self.delivery.ready:
+        took = self._take(now) if self.outlet.takes or self._screen.off else 0
+        self.outlet.frames.close_older(now - self._settings.linger_s)
+        if now >= self._ledger_at and self.outlet.takes:
             self._ledger_at = now + self._settings.ledger_every_s
             self._put_ledger(now, closed=False)
         return took
 
+    def _size(self) -> None:
+        """Has no more requests wait than fit into the bytes allowed, by those that wait now."""
+        mean = mean_footprint_bytes(self._handoff.waiting)
+        if mean is not None:
+            self._request_bytes = mean
+        bound = int(self._settings.buffer_bytes / self._request_bytes)
+        self._handoff.resize(min(max(bound, 1), self._settings.buffer_records))
+
     def _take(self, now: float) -> int:
         waiting = len(self._handoff.waiting)
         size = min(max(_SLICE_RECORDS, waiting // _BACKLOG_SLICES), _LONGEST_SLICE_RECORDS)
-        taken = self._handoff.take(size)
-        if taken:
-            chosen = self._screen.let_out(taken, self._encoder.complain)
-            for partition, part in self._by_partition(chosen).items():
-                lines, count = self._encoder.encode(part)
-                if count:
-                    self._frames.add(partition, lines, count, now)
-            self._count(self.counts.taken + len(taken))
+        stretch = max(_STRETCH_RECORDS, size // _STRETCHES)
+        took = 0
+        while took < size:
+            if took:
+                time.sleep(_YIELD_S)
+            taken = self._handoff.take(stretch)
+            if taken:
+                self._encode(taken, now)
+                took += len(taken)
+            if len(taken) < stretch:
+                break
         self._complain()
-        return len(taken)
+        return took
+
+    def _encode(self, taken: list[Waiting], now: float) -> None:
+        chosen = self._screen.let_out(taken, self._encoder.complain)
+        for partition, part in self._by_partition(chosen).items():
+            lines, count = self._encoder.encode(part)
+            if count:
+                self.outlet.frames.add(partition, lines, count, now)
+        self._count(self.counts.taken + len(taken))
 
     def _complain(self) -> None:
         if self._handoff.complaint is not None:
@@ -158,8 +204,9 @@ class Sender:
 
     def _by_partition(self, taken: list[Waiting]) -> dict[int, list[Waiting]]:
         partitions = self._transport.partitions
-        unkeyed = self._frames.unkeyed(partitions)
-        if partitions == 1:
+        unkeyed = self.outlet.frames.unkeyed(partitions)
+        # On the disk all are in one order; which partition it will be, shows when they go out.
+        if partitions <= 1 or self.outlet.overflowing:
             return {unkeyed: taken}
         groups: dict[int, list[Waiting]] = {}
         for item in taken:
@@ -184,15 +231,15 @@ class Sender:
 
     def _put_ledger(self, now: float, *, closed: bool) -> None:
         """Puts the counts behind all that they count."""
-        self._frames.close_all()
+        self.outlet.frames.close_all()
         frame = Frame(self._transport.ledger_partition, now, ledger=True)
         frame.add(encode_lines([self.ledger(closed=closed)]), 1)
-        self.delivery.put(frame)
+        self.outlet.put(frame)
 
     def ledger(self, *, closed: bool = False) -> Ledger:
         """The counts of all requests whose fate is settled."""
         counts = self.counts
-        refused = self._handoff.refused()
+        refused: Mapping[str, int] = self._handoff.refused()
         dropped = {reason: counts.dropped.get(reason, 0) + refused.get(reason, 0) for reason in Dropped}
         return Ledger(
             process=self._process,
@@ -207,23 +254,28 @@ class Sender:
 
     def _finish(self) -> None:
         """Sends what it can within the time, and counts the rest."""
+        self.outlet.delivery.hurry()
         while self._handoff.waiting and self._left(_DRAIN_FRAC):
             if not self._step():
                 time.sleep(_CLOSING_PAUSE_S)
         self._unsent = len(self._handoff.take(len(self._handoff.waiting)))
         self._count(self.counts.taken + self._unsent)
         self._complain()
-        self._frames.close_all()
+        self.outlet.frames.close_all()
         self._settle(_ACKNOWLEDGE_FRAC)
-        if not self.delivery.away:  # not worth waiting for by itself
+        if (
+            not self.outlet.delivery.away or self.outlet.overflow is not None
+        ):  # not worth waiting for by itself
             self._put_ledger(time.monotonic(), closed=True)
             self._settle(1.0)
-        self.delivery.close(max(self._deadline - time.monotonic(), 0.0))
+        self.outlet.leave(max(self._deadline - time.monotonic(), 0.0))
 
     def _settle(self, frac: float) -> None:
         """Waits until everything put is acknowledged, for at most that share of the time for closing."""
-        while not self.delivery.idle and self._left(frac):
-            self.delivery.step()
+        while not self.outlet.settled and self._left(frac):
+            self.outlet.step(closing=True)
+            if self.outlet.overflow is not None and self.outlet.away:
+                return  # it is safe on the disk
             time.sleep(_CLOSING_PAUSE_S)
 
     def _left(self, frac: float) -> bool:

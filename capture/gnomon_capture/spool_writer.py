@@ -12,6 +12,7 @@ from pathlib import Path
 from gnomon_capture.address import SpoolAddress
 from gnomon_capture.errors import TrafficError
 from gnomon_capture.frames import Frame
+from gnomon_capture.pruning import Pruner
 from gnomon_capture.segments import PART, spool_errors
 from gnomon_capture.settings import CaptureSettings
 
@@ -41,6 +42,7 @@ class SpoolWriter:
         self._lines = 0
         self._bytes = 0
         self._written: list[Frame] = []
+        self._pruner = Pruner(self._folder.parent, settings)
 
     def partition_of(self, key: str) -> int:
         """There is only one."""
@@ -85,15 +87,41 @@ class SpoolWriter:
         # Not both in one call: what is written must be told before anything here may fail.
         if not written and self._descriptor is not None and time.monotonic() > self._began + self._max_age_s:
             self._finish(self._descriptor)
+        self._pruner.step()
         return written, []
 
     def abandon(self) -> None:
         """Nothing is under way between two calls."""
 
-    def close(self, timeout_s: float) -> None:
-        """Closes the file."""
+    @property
+    def path(self) -> Path:
+        """What the file that is being written will be called."""
+        return self._part.with_suffix("")
+
+    def rotate(self) -> None:
+        """Closes the file that is being written, so that it can be read."""
         if self._descriptor is not None:
             self._finish(self._descriptor)
+
+    def discard(self) -> None:
+        """Removes the file that is being written, as if its lines had never come."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                self._part.unlink()
+            os.close(self._descriptor)
+            self._descriptor = None
+        self._lines = self._bytes = 0
+        self._written.clear()
+
+    def disown(self) -> None:
+        """In a forked child: the lock is the parent's as long as nobody else has the file open."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def close(self, timeout_s: float) -> None:
+        """Closes the file."""
+        self.rotate()
         if self._made and self._first_line == 0:
             with contextlib.suppress(OSError):  # it stays if there is something in it
                 self._folder.rmdir()
@@ -117,7 +145,7 @@ class SpoolWriter:
             os.ftruncate(descriptor, self._bytes)  # what a failed write left behind
             os.fsync(descriptor)
             try:
-                self._part.rename(self._part.with_suffix(""))
+                self._part.rename(self.path)
                 _sync_folder(self._folder)
             except FileNotFoundError:
                 _log.warning(

@@ -7,12 +7,13 @@ from typing import Any, Protocol
 
 from gnomon_capture.address import SpoolAddress, parse_address
 from gnomon_capture.frames import Frame
+from gnomon_capture.processes import process_name
 from gnomon_capture.settings import CaptureSettings
 from gnomon_capture.spool_writer import SpoolWriter
 
 
 class Transport(Protocol):
-    """Carries frames. Every method is called from one thread, after `open`; all may raise GnomonError."""
+    """Carries frames. Called from one thread at a time, after `open`; all methods may raise GnomonError."""
 
     @property
     def partitions(self) -> int:
@@ -43,6 +44,9 @@ class Transport(Protocol):
     def close(self, timeout_s: float) -> None:
         """Ends it. Nothing arrives afterwards."""
 
+    def disown(self) -> None:
+        """In a forked child: closes its copies of what the parent has open, without a word on any wire."""
+
 
 def make_transport(
     to: str, process: str, settings: CaptureSettings, kafka: Mapping[str, Any] | None = None
@@ -58,3 +62,15 @@ def make_transport(
     from gnomon_capture.kafka import KafkaTransport  # only now: a spool needs no Kafka client
 
     return KafkaTransport(address, process, settings, kafka or {})
+
+
+def check_transport(to: str, *, kafka: Mapping[str, Any] | None = None) -> None:
+    """Makes sure that traffic could be written to an address now.
+
+    Raises:
+        UsageError: the address or a Kafka setting is not what it should be.
+        TrafficError: no broker answers, the topic is not there, or the folder cannot be written.
+    """
+    transport = make_transport(to, process_name(), CaptureSettings(), kafka)
+    transport.open()
+    transport.close(0)

@@ -6,7 +6,6 @@
 FastAPI takes the same `add_middleware`.
 """
 
-import contextlib
 import os
 
 from starlette.applications import Starlette
@@ -26,21 +25,11 @@ async def health(request):
     return JSONResponse({"up": True})
 
 
-mirror = gnomon.Mirror(os.environ.get("TRAFFIC", "spool:traffic"), service="arrival-delay")
-
-
-@contextlib.asynccontextmanager
-async def lifespan(app):
-    yield
-    mirror.close()
-
-
-app = Starlette(
-    routes=[Route("/predict", predict, methods=["POST"]), Route("/health", health)], lifespan=lifespan
-)
+app = Starlette(routes=[Route("/predict", predict, methods=["POST"]), Route("/health", health)])
 app.add_middleware(
     gnomon.ASGIMirror,
-    mirror=mirror,
+    mirror=gnomon.Mirror(os.environ.get("TRAFFIC", "spool:traffic"), service="arrival-delay"),
+    owns_mirror=True,  # closed when the application shuts down
     paths=["/predict"],
     features="request.features",
     served={"label": "response.label", "score": "response.score"},

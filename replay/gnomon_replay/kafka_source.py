@@ -17,7 +17,7 @@ from typing import Any
 
 import kafka.errors
 from gnomon_capture.errors import TrafficError, UsageError
-from gnomon_capture.kafka import kafka_errors
+from gnomon_capture.kafka_errors import kafka_errors
 from gnomon_capture.record import CONTENT_TYPE_HEADER
 from kafka import AsyncConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor

@@ -35,6 +35,7 @@ model = "candidate.skops"
 [capture]
 linger_s = 0.1
 control = "control.toml"
+overflow = "overflow"
 
 [capture.select]
 frac = 0.0

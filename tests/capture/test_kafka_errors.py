@@ -7,7 +7,7 @@ import inspect
 import kafka.errors
 import pytest
 from gnomon_capture.errors import GnomonError, TrafficError, UsageError
-from gnomon_capture.kafka import ADVICE, kafka_errors
+from gnomon_capture.kafka_errors import ADVICE, kafka_errors
 
 
 def every_kafka_error() -> list[type[Exception]]:

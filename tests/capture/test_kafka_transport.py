@@ -331,6 +331,19 @@ def test_an_attempt_that_fails_leaves_no_socket_behind(bootstrap: str, topic: st
         gc.enable()
 
 
+def test_a_refused_connection_leaves_no_socket_behind(nobody: str) -> None:
+    gc.collect()
+    before = sockets()
+    gc.disable()
+    try:
+        for _ in range(3):
+            with pytest.raises(TrafficError):
+                check_transport(f"kafka://{nobody}/t", kafka={"bootstrap_timeout_ms": 300})
+        assert sockets() <= before
+    finally:
+        gc.enable()
+
+
 def test_only_the_mirrors_own_threads_are_kept_quiet(caplog: pytest.LogCaptureFixture) -> None:
     logger = logging.getLogger("kafka.net.manager")
     logger.error("of the application")

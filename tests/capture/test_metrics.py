@@ -52,6 +52,31 @@ def test_many_mirrors_may_show_theirs_in_one_registry(tmp_path: Path) -> None:
     assert values["gnomon_mirror_seen_total", other.process, ""] == 1
 
 
+def test_a_forked_child_shows_its_own_counts_under_its_own_name(tmp_path: Path) -> None:
+    code = """
+import os, sys
+from prometheus_client import generate_latest
+from gnomon_capture import Mirror
+mirror = Mirror(sys.argv[1])
+mirror.register_metrics()
+for _ in range(3): mirror.record({"n": 1})
+parent = mirror.process
+if not (child := os.fork()):
+    mirror.record({"n": 2})
+    mirror.close()
+    assert mirror.process != parent
+    seen = [line for line in generate_latest().decode().splitlines() if line.startswith("gnomon_mirror_seen_total")]
+    print(mirror.process, *seen, sep="\\n", flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+mirror.close()
+"""
+    command = [sys.executable, "-W", "ignore", "-c", code, f"spool:{tmp_path}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    process, *seen = done.stdout.splitlines()
+    assert seen == [f'gnomon_mirror_seen_total{{process="{process}",service=""}} 1.0']
+
+
 def test_without_prometheus_client_it_says_what_to_install(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['prometheus_client'] = None\n"

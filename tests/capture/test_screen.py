@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
-from gnomon_capture import CaptureSettings, RedactSettings, Request, SelectSettings, redacted_key
+from gnomon_capture import (
+    CaptureSettings,
+    RedactSettings,
+    Request,
+    SelectSettings,
+    redacted_key,
+    sticky_point,
+)
 from gnomon_capture.errors import TrafficError
 from gnomon_capture.frames import Frame
 from gnomon_capture.handoff import Handoff
-from gnomon_capture.record import decode_line
+from gnomon_capture.record import Ledger, decode_line
 from gnomon_capture.screen import Screen
 from gnomon_capture.sender import Sender
 from gnomon_capture.transport import Transport
@@ -125,3 +135,39 @@ def test_what_is_recorded_while_off_is_not_sent_once_on_even_if_the_transport_wa
     assert [request.features for _, request in transport.arrived] == [{"n": 2}]
     ledger = sender.ledger()
     assert (ledger.seen, ledger.mirrored, ledger.not_selected) == (2, 1, 1)
+
+
+def test_forked_workers_select_and_redact_without_the_secret_at_hand(tmp_path: Path) -> None:
+    """A server may drop its rights, and its environment, after the fork."""
+    code = """
+import os, sys
+from gnomon_capture import Mirror
+table = {"select": {"frac": 0.5, "by": "key"}, "redact": {"fields": {"key": "hash"}, "secret_env": "SECRET"}}
+mirror = Mirror(f"spool:{sys.argv[1]}", settings=table)
+del os.environ["SECRET"]
+workers = []
+for worker in range(2):
+    pid = os.fork()
+    if not pid:
+        for number in range(200):
+            mirror.record({"worker": worker}, key=str(number))
+        mirror.close()
+        os._exit(0)
+    workers.append(pid)
+sys.exit(max(os.waitpid(pid, 0)[1] for pid in workers))
+"""
+    environ = {**os.environ, "SECRET": "correct horse battery staple"}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code, tmp_path], env=environ, check=True)
+    lines = [
+        decode_line(line) for path in tmp_path.rglob("*.ndjson") for line in path.read_bytes().splitlines()
+    ]
+    keys = [
+        {line.key for line in lines if isinstance(line, Request) and line.features == {"worker": worker}}
+        for worker in range(2)
+    ]
+    selected = sum(sticky_point(str(number)) < 0.5 for number in range(200))
+    assert keys[0] == keys[1]
+    assert len(keys[0]) == selected
+    assert all(key is not None and len(key) == 32 for key in keys[0])
+    closed = [line for line in lines if isinstance(line, Ledger) and line.closed and line.seen]
+    assert [(ledger.seen, ledger.mirrored) for ledger in closed] == [(200, selected)] * 2

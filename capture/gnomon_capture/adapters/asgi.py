@@ -26,6 +26,7 @@ class ASGIMirror:
     >>> app.add_middleware(  # doctest: +SKIP
     ...     gnomon.ASGIMirror,
     ...     mirror=mirror,
+    ...     owns_mirror=True,
     ...     paths=["/predict"],
     ...     features="request.features",
     ...     served={"label": "response.label", "score": "response.score"},
@@ -33,12 +34,15 @@ class ASGIMirror:
 
     Args:
         app: the application.
-        mirror: where the records go; closing it stays its owner's.
+        mirror: where the records go.
+        owns_mirror: close it when the application has shut down (the end of its lifespan). Else that stays with
+            whoever made it; uvicorn ends by the signal that stops it, without what Python has for its exit.
         picks: see `gnomon_capture.adapters.http.HttpPicks`.
     """
 
-    def __init__(self, app: App, *, mirror: Mirror, **picks: Any) -> None:
+    def __init__(self, app: App, *, mirror: Mirror, owns_mirror: bool = False, **picks: Any) -> None:
         self._app = app
+        self._owned = mirror if owns_mirror else None
         self._picks = HttpPicks(mirror, **picks)
 
     def stats(self) -> dict[str, int]:
@@ -46,6 +50,9 @@ class ASGIMirror:
         return self._picks.stats()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" and self._owned is not None:
+            await self._app(scope, receive, _closing(self._owned, send))
+            return
         picks = self._picks
         if (
             scope["type"] != "http"
@@ -62,6 +69,17 @@ class ASGIMirror:
             raise
         finally:
             recording.end()
+
+
+def _closing(mirror: Mirror, send: Send) -> Send:
+    """Closes the mirror before the server hears that the application has shut down, and ends."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+            mirror.close()  # waits, on any kind of event loop; there are no more requests that it could hold up
+        await send(message)
+
+    return sending
 
 
 class _Recording:

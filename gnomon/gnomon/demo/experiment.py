@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from gnomon_capture import Mirror
 from gnomon_capture.errors import TrafficError, UsageError
-from gnomon_capture.mirror import MirrorStats
+from gnomon_capture.stats import MirrorStats
 
 from gnomon.demo.flights import FEATURES, LATE, ON_TIME
 

@@ -345,3 +345,23 @@ def test_web_sockets_and_the_lifespan_pass(tmp_path):
 def test_a_wrong_pick_is_refused_at_start(tmp_path, picks, words):
     with Mirror(f"spool:{tmp_path}") as mirror, pytest.raises(UsageError, match=words):
         ASGIMirror(application(), mirror=mirror, **{"paths": ["/predict"], **picks})
+
+
+@pytest.mark.parametrize("owns", [True, False])
+@pytest.mark.parametrize("end", ["complete", "failed"])
+def test_only_an_owned_mirror_is_closed_and_before_the_server_hears_of_the_end(tmp_path, owns, end):
+    heard = []
+
+    async def app(scope, receive, send):
+        for message in ("startup.complete", f"shutdown.{end}"):
+            await send({"type": f"lifespan.{message}"})
+
+    with Mirror(f"spool:{tmp_path}") as mirror:
+
+        async def send(message):
+            mirror.record({"x": 1})
+            heard.append((message["type"], mirror.stats().dropped.get("closed", 0)))
+
+        wrapped = ASGIMirror(app, mirror=mirror, owns_mirror=owns, paths=["/*"], **PICKS)
+        asyncio.run(wrapped({"type": "lifespan"}, None, send))
+    assert heard == [("lifespan.startup.complete", 0), (f"lifespan.shutdown.{end}", int(owns))]
