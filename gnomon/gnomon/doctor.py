@@ -19,7 +19,7 @@ from typing import Literal
 import pyarrow.compute as pc
 from gnomon_capture.address import KafkaAddress, parse_address
 from gnomon_capture.errors import GnomonError, TrafficError
-from gnomon_capture.kafka import kafka_errors
+from gnomon_capture.kafka_errors import kafka_errors
 from gnomon_replay.log import PairLog, app_id
 from gnomon_replay.model import locate
 from gnomon_replay.settings import Model
