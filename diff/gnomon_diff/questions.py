@@ -35,6 +35,10 @@ class Questions:
         """A part that `about` set."""
         return self._parts[name]
 
+    def text(self, question: str, **parts: str) -> str:
+        """The SQL of `sql/<question>.sql`, unasked: a part of other questions."""
+        return _text(question).format_map({**self._parts, **parts})
+
     def ask(self, question: str, **parts: str) -> pa.Table:
         """The answer to `sql/<question>.sql`.
 
@@ -44,7 +48,7 @@ class Questions:
         Raises:
             LogError: the log's files changed or broke, or are too large for the machine.
         """
-        sql = _text(question).format_map({**self._parts, **parts})
+        sql = self.text(question, **parts)
         self.asked.append(Query(figure=question, sql=sql))
         with readable(self._folder):
             return self._connection.sql(sql).to_arrow_table()
