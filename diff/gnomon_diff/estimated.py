@@ -1,8 +1,8 @@
 """Accuracy before there are labels, from the scores alone: an estimate, which no criterion judges.
 
 If a score is a true chance, then the model that gave it is right with that chance: its expected accuracy is the mean
-chance of the labels it gave. That is NannyML's CBPE, confidence-based performance estimation (Białek et al. 2024,
-arXiv 2401.08348), with the scores taken for calibrated as they are. It stands and falls with that, so it is given by
+chance of the labels it gave. That is NannyML's CBPE, confidence-based performance estimation (arXiv 2401.08348), with the
+scores taken for calibrated as they are. It stands and falls with that, so it is given by
 either model's scores; where these two disagree about who is better, the scores do not know.
 """
 

@@ -21,6 +21,10 @@ from gnomon_diff.segmenting import Split
 from gnomon_diff.settings import LabelSettings
 from gnomon_diff.window import Window, epoch_us
 
+_MORE = {
+    "multiclass": ", served_scores AS ps, candidate_scores AS cs",
+    "regression": ", pair.request_id, labels.value",
+}
 _NO_RIGHT_OR_WRONG = "a number is more or less off, not right or wrong"
 
 
@@ -39,7 +43,7 @@ def ask_truth(
     [loaded] = questions.ask("loaded").to_pylist()
     if not loaded["labels"]:
         return None, list(cutoffs)
-    questions.about(labelled=questions.text("labelled"))
+    questions.keep("labelled", "labelled", more=_MORE.get(experiment.task, ""))
     which = settled_days(sums, window, labels, loaded["last_load"])
     settled = sums.days[which]
     coverage = ask_coverage(questions, labels, settled, splits, loaded["last_load"])
@@ -86,7 +90,11 @@ def ask_truth(
 
 
 def about_labels(questions: Questions, window: Window, labels: LabelSettings, *, weighted: bool) -> None:
-    """Sets what every question about labels needs: where days begin, weights, and the answer that ends a request."""
+    """Sets what every question about labels needs: where days begin, weights, and the answer that ends a request.
+
+    The latest label of each request is found once, not by every question.
+    """
+    questions.keep_view("labels")
     questions.about(
         start_us=str(epoch_us(window.start)),
         weight="least(weight, 1e15)::DECIMAL(38, 12)" if weighted else "1",

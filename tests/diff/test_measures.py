@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
-from gnomon_diff import compare, judge
+from gnomon_diff import compare, judge, query
 from gnomon_diff.comparison import Comparison, Estimate, Measure, from_json, to_json
 from gnomon_diff.evidence import DayCriterion, rule_bounds
 from gnomon_diff.settings import Accuracy, Cost, Critical, LabelSettings, Policy
@@ -351,6 +351,27 @@ def test_labels_of_other_requests_are_no_measures(
         [],
     )
     assert {row.cost_n for row in found.cutoffs} == {0}
+
+
+def test_what_is_shown_as_asked_gives_the_figures_without_anything_kept(
+    tmp_path: Path,
+    write_log: WriteLog,
+    two_models: tuple[pd.DataFrame, np.ndarray],
+    found: Comparison,
+    experiment: Experiment,
+) -> None:
+    frame, truth = two_models
+    log = write_log(tmp_path / "log", frame, labels=label_rows(frame, truth))
+    shown = {
+        asked.figure: asked.sql
+        for asked in compare(log, experiment, POLICY, labels=COSTS, now=LOADED).queries
+    }
+    right = found.correctness
+    assert right is not None and right.wins is not None
+    assert sum(query(log, shown["wins"])["n"].to_pylist()) == right.wins.n
+    brier = query(log, shown["measures_binary"])
+    mean = sum(brier["primary_brier"].to_pylist()) / sum(brier["scored"].to_pylist())
+    assert measured(found)["brier"].primary.value == close(mean)
 
 
 def test_the_same_log_gives_the_same_measures(

@@ -19,7 +19,7 @@ def estimated_figure(run: Run, found: EstimatedAccuracy) -> Figure:
     return Figure(
         "right-estimated",
         "An estimate, not a measurement: accuracy from the scores alone",
-        "the mean chance of the answers given, by either model's scores (CBPE, Białek et al. 2024); not judged by the gate",
+        "the mean chance of the answers given, by either model's scores (CBPE, as NannyML has it; arXiv 2401.08348); not judged by the gate",
         grid("Estimated accuracy", ["assumed", num(run.primary), num(run.candidate)], rows),
         foot=[f"n {count(found.n)}", f"no interval: {found.reason}"],
     )
