@@ -67,8 +67,8 @@ def rightness_chart(
     }
     still = [still_axes(HEIGHT, x, _X_TICKS, y, y_ticks)]
     if marked == "diagonal":
-        layout["shapes"].append(_straight(0, 0, 1, 1, "x", "y", "--edge", "dot"))
-        still.append(stretched(HEIGHT, polyline("trace zero", [(x(0), y(0)), (x(1), y(1))])))
+        layout["shapes"].append(_straight(0, 0, 1, top, "x", "y", "--edge", "dot"))
+        still.append(stretched(HEIGHT, polyline("trace zero", [(x(0), y(0)), (x(1), y(top))])))
     elif marked is not None:
         layout["shapes"].append(_straight(marked, 0, marked, 1, "x", "paper", "--ink", "solid"))
         layout["annotations"].append(
@@ -82,22 +82,26 @@ def rightness_chart(
             *(polyline(f"trace {line[0]}", [(x(a), y(b)) for a, b in points]) for points, _, line in drawn),
         )
     )
-    for index, (points, name, (colour, _, _)) in enumerate(drawn):
-        # The names stand at different places, so that they do not lie on each other.
-        at, height = points[len(points) // 4 if index == 0 else 3 * len(points) // 4]
-        left = at < 0.6
+    for points, name, (colour, _, _) in drawn:
+        # One name above its line and before it, the other below and after: they do not lie on each other.
+        above = colour == "candidate"
+        at, height = points[(3 if above else 1) * len(points) // 4]
         layout["annotations"].append(
             note(
                 chart_text(name),
                 at,
                 height,
                 f"--{colour}",
-                xanchor="left" if left else "right",
-                xshift=6 if left else -6,
+                xanchor="right" if above else "left",
+                yanchor="bottom" if above else "top",
+                xshift=-6 if above else 6,
+                yshift=2 if above else -4,
             )
         )
-        cls = f"b {colour}" + ("" if left else " e")
-        still.append(words(x(at), y(height) - 4, short(name), cls=cls, dx=6 if left else -6))
+        cls = f"b {colour}" + (" e" if above else "")
+        still.append(
+            words(x(at), y(height) + (-6 if above else 18), short(name), cls=cls, dx=-6 if above else 6)
+        )
     return chart(ident, HEIGHT, label, still=group(*still), traces=traces, layout=layout)
 
 

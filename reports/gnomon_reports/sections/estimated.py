@@ -35,7 +35,7 @@ def estimated_words(run: Run, found: EstimatedAccuracy) -> Content:
     elif b >= a and d >= c:
         verdict = group(run.candidate, " would be right more often by either's scores")
     else:
-        verdict = "the scores do not say who is better, since each model is by its own"
+        verdict = "the scores do not say who is better, since by its own each model is"
     return say(
         "An estimate until then, if scores are true chances: {primary} {own}, {candidate} {other}, each by its own "
         "scores; {verdict}. It never enters the gate.",
