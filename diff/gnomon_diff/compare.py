@@ -16,9 +16,9 @@ from gnomon_replay.settings import Experiment
 from gnomon_diff.accounts import NO_NUMBERS, ask_accounts, coverage_frac, numbers_table
 from gnomon_diff.columns import pair_columns
 from gnomon_diff.comparison import Comparison, Coverage, ErrorKind, Flip, Subject
-from gnomon_diff.correctness import ask_correctness
 from gnomon_diff.daysums import ask_days, day_rows
 from gnomon_diff.disagreement import disagreement, segments
+from gnomon_diff.estimated import ask_estimated_accuracy
 from gnomon_diff.examples import ask_examples
 from gnomon_diff.latency import ask_latency
 from gnomon_diff.questions import Questions
@@ -26,8 +26,9 @@ from gnomon_diff.quoting import literal
 from gnomon_diff.reading import Log, open_log
 from gnomon_diff.scores import ask_scores
 from gnomon_diff.segmenting import Split, chosen_splits, possible_splits
-from gnomon_diff.settings import Policy
+from gnomon_diff.settings import LabelSettings, Policy
 from gnomon_diff.shifts import ask_shifts
+from gnomon_diff.truth import about_labels, ask_truth
 from gnomon_diff.views import connect
 from gnomon_diff.window import BUSY_FRAC, EPOCH, Window, first_full_hour, read_upto
 
@@ -40,6 +41,7 @@ def compare(
     experiment: Experiment,
     policy: Policy,
     *,
+    labels: LabelSettings = LabelSettings(),  # noqa: B008 - a frozen value
     candidate_version: str | None = None,
     candidate_digest: str | None = None,
     primary_version: str | None = None,
@@ -57,6 +59,7 @@ def compare(
     Args:
         log: an opened log, or its folder, `<log>/<experiment>`.
         policy: names the segments that are judged, and the limit of latency; it judges nothing here.
+        labels: how late labels may come, what a wrong answer costs, and which pairs can never have a label.
         candidate_version, candidate_digest: which candidate; without a digest the one replayed last, of this
             version if one is given.
         primary_version, primary_digest: as configured; shown.
@@ -93,11 +96,15 @@ def compare(
         window = _window(rows, pending, now)
         splits = chosen_splits(possible, overview["distinct_values"], policy.segments)
         weighted = not overview["least_weight"] == overview["most_weight"] == 1
+        about_labels(questions, window, labels, weighted=weighted)
         sums = ask_days(questions, window, splits, weighted=weighted)
         differ = disagreement(sums)
         errors = [ErrorKind(**row) for row in questions.ask("errors").to_pylist()]
         accounts = ask_accounts(questions, overview, rows, errors, pending)
         scores, cutoffs = ask_scores(questions)
+        correctness, cutoffs = ask_truth(
+            questions, experiment, labels, window, sums, splits, cutoffs, weighted=weighted
+        )
         return Comparison(
             subject=Subject(
                 experiment=experiment.name,
@@ -128,7 +135,8 @@ def compare(
             shifts=ask_shifts(questions, columns, window, sums.days[sums.whole].tolist()),
             latency=ask_latency(questions, overview, policy),
             errors=errors,
-            correctness=ask_correctness(questions, sums, experiment.positive_label),
+            correctness=correctness,
+            estimated_accuracy=ask_estimated_accuracy(questions, experiment),
             examples=ask_examples(questions, columns, examples),
             queries=questions.asked,
             gnomon_version=gnomon_version,
@@ -194,6 +202,6 @@ def _hours(questions: Questions, timezone: str) -> list[list[int]]:
 
 def _flips(questions: Questions, n: int) -> list[Flip]:
     return [
-        Flip(**row, share=row["n"] / n, waiting=row["n"] - row["labelled"])
+        Flip(**row, share=row["n"] / n, waiting=row["n"] - row["labelled"] - row["never"])
         for row in questions.ask("flips", most=str(MOST_FLIPS)).to_pylist()
     ]

@@ -248,7 +248,8 @@ class Flip(Value, frozen=True, kw_only=True):
 
     Attributes:
         primary, candidate: labels in canonical form.
-    labelled, waiting: with a label, and without.
+        labelled, waiting, never: with a label; without one that may still come; without one that can ever come
+            (`[labels] never`). They add up to `n`.
         primary_right, candidate_right: of `labelled`.
     """
 
@@ -260,6 +261,7 @@ class Flip(Value, frozen=True, kw_only=True):
     waiting: int
     primary_right: int
     candidate_right: int
+    never: int = 0
 
 
 class Histogram(Value, frozen=True, kw_only=True):
@@ -295,12 +297,27 @@ class ScoreMove(Value, frozen=True, kw_only=True):
 
 
 class Cutoff(Value, frozen=True, kw_only=True):
-    """What acting at another cut-off would do: how many requests both models would call positive."""
+    """What acting at another cut-off would do: how many requests both models would call positive.
+
+    Attributes:
+        equal_cutoff: where the candidate, of all cut-offs, acts about as often as the primary does at `cutoff`.
+        equal_actions, equal_flips: the candidate's actions there, and the answers that then differ.
+        cost_n: pairs with a label and both scores; 0 where no costs are declared.
+        primary_cost, candidate_cost: declared cost per such pair with the model cut at `cutoff`.
+        equal_cost: the candidate's, cut at `equal_cutoff`.
+    """
 
     cutoff: float
     primary_actions: int
     candidate_actions: int
     flips: int
+    equal_cutoff: float | None = None
+    equal_actions: int | None = None
+    equal_flips: int | None = None
+    cost_n: int = 0
+    primary_cost: float | None = None
+    candidate_cost: float | None = None
+    equal_cost: float | None = None
 
 
 class Shift(Value, frozen=True, kw_only=True):
@@ -379,6 +396,140 @@ class ErrorKind(Value, frozen=True, kw_only=True):
     example: str | None
 
 
+class Estimate(Value, frozen=True, kw_only=True):
+    """A value over the labelled pairs, and what it says about other days.
+
+    Attributes:
+        value: null where it is not defined on these pairs.
+        low, high: 95 % interval for traffic like that of these days; null where there is none.
+        reason: why a value or an end is null; null when none is.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    reason: str | None
+
+
+class Measure(Value, frozen=True, kw_only=True):
+    """One measure of correctness, for both models on the same labelled pairs.
+
+    Pairs count by their `weight`, so that it speaks of the traffic that was sampled. Intervals come from the whole
+    days whose labels have had their time.
+
+    Attributes:
+        name: `precision`, `recall`, `f1`, `auc`, `log_loss`, `brier`, `cost`, `mae`, `mse`, `rmse`, `r2`, `macro_f1`.
+        n: pairs; on all of them both models answered.
+        better: which way is better.
+        difference: candidate − primary, paired.
+        days: the whole days that the intervals come from.
+    """
+
+    name: str
+    n: int
+    better: Literal["higher", "lower"]
+    primary: Estimate
+    candidate: Estimate
+    difference: Estimate
+    days: int
+
+
+class Reliability(Value, frozen=True, kw_only=True):
+    """One bin of one model's calibration curve: what its scores promise, and what came true.
+
+    Attributes:
+        low, high: of the scores; the bin holds its lower edge, the last one both.
+        mean_score: null where `observed.n` is 0.
+        observed: the share of the positive label among the bin's labelled pairs.
+    """
+
+    side: Literal["primary", "candidate"]
+    low: float
+    high: float
+    mean_score: float | None
+    observed: Rate
+
+
+class LabelPart(Value, frozen=True, kw_only=True):
+    """A part of the traffic that is labelled more, or less, often than the rest of the same days.
+
+    Attributes:
+        column: `served.label`, `served.score`, `candidate.score`, `features.carrier`, …
+        value: in words; of scores the range.
+        n, labelled: of the pairs tested, in this part.
+        share, rest_share: how much of it, and of the rest, has a label.
+        log_e: evidence that labelling depends on it, days held fixed (statistics note, 10).
+    """
+
+    column: str
+    value: str
+    n: int
+    labelled: int
+    share: float
+    rest_share: float | None
+    log_e: float
+
+
+class LabelCoverage(Value, frozen=True, kw_only=True):
+    """How much of the traffic has its label, how late labels come, and whether the labelled part looks like the rest.
+
+    The pairs are labelled + waiting + overdue + never.
+
+    Attributes:
+        deadline_s: how long a label may take.
+        waiting: no label yet, and younger than the deadline when labels were last loaded.
+        overdue: no label, and older than that.
+        never: no label, since the primary's answer ended the request.
+        settled_days: whole days that ended longer than the deadline before labels were last loaded: those that
+            intervals come from.
+        settled_n, settled_labelled: pairs of these days, and those with a label.
+        delay_n: labelled pairs whose file says when the label became known, not before the request.
+        delay_s: quantiles of `labelled_at` − `ts` in seconds, keyed by `p10`, `p50`, `p90`, `p99`.
+        after_deadline: of `delay_n`, later than the deadline.
+        early: labels that became known before their request: a wrong clock, or a label that was known beforehand.
+        tested_n: pairs past the deadline, at most 50,000 drawn by hash, on which labelled and unlabelled were
+            compared; 0 where one of the two is empty.
+        tested_parts: how many parts were compared.
+        unlike: the parts that differ: evidence at 5 % over all parts, and at least a point apart.
+    """
+
+    n: int
+    labelled: int
+    waiting: int
+    overdue: int
+    never: int
+    deadline_s: float
+    settled_days: int
+    settled_n: int
+    settled_labelled: int
+    delay_n: int
+    delay_s: dict[str, float]
+    after_deadline: int
+    early: int
+    tested_n: int
+    tested_parts: int
+    unlike: list[LabelPart]
+
+
+class EstimatedAccuracy(Value, frozen=True, kw_only=True):
+    """Accuracy without any label, from the scores alone, as NannyML's CBPE has it; it never enters the gate.
+
+    It takes the scores for calibrated: of the requests that score .8, eight in ten come true. A model that is too
+    sure of itself looks better than it is, and by its own scores each model looks best; so both accuracies are
+    given by the primary's scores and by the candidate's.
+
+    Attributes:
+        n: pairs on which both models gave a label and a score.
+        by_primary, by_candidate: (primary, candidate) accuracy, if that model's scores are calibrated.
+        reason: why there is no interval.
+    """
+
+    n: int
+    by_primary: tuple[float, float]
+    by_candidate: tuple[float, float]
+    reason: str
+
+
 class Correctness(Value, frozen=True, kw_only=True):
     """Who is right, on requests whose label is known.
 
@@ -388,6 +539,11 @@ class Correctness(Value, frozen=True, kw_only=True):
         difference: candidate − primary, paired, in points of accuracy.
         only_primary, only_candidate, both, neither: right on the same requests.
         log_loss_primary, log_loss_candidate, brier_primary, brier_candidate: on the `scored` requests.
+        wins: of the disagreements with a label, how often the candidate is right.
+        wins_primary: of the same, how many the primary has right; of more than two labels both may be wrong.
+        measures: all other measures, in the order in which they are shown.
+        reliability: bins of the calibration curves, the primary's first.
+        cost: what a false positive and a false negative were declared to cost.
     """
 
     n: int
@@ -405,6 +561,12 @@ class Correctness(Value, frozen=True, kw_only=True):
     log_loss_candidate: float | None
     brier_primary: float | None
     brier_candidate: float | None
+    wins: Rate | None = None
+    wins_primary: int = 0
+    measures: list[Measure] = []
+    reliability: list[Reliability] = []
+    cost: tuple[float, float] | None = None
+    coverage: LabelCoverage | None = None
 
 
 class Coverage(Value, frozen=True, kw_only=True):
@@ -461,6 +623,7 @@ class Comparison(Value, frozen=True, kw_only=True):
     queries: list[Query]
     gnomon_version: str
     generated_at: datetime.datetime
+    estimated_accuracy: EstimatedAccuracy | None = None
 
 
 State = Literal["pass", "fail", "open", "invalid"]

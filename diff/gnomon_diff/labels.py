@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import difflib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ class LoadedLabels:
         rows: labels that were added to the log.
         requests: for how many different requests.
         matched: how many of these requests are in the pairs.
-        without_label: rows of the file that name a request and no label; left out.
+        without_label: rows of the file that name a request and no label (or value); left out.
     """
 
     rows: int
@@ -51,7 +52,7 @@ def load_labels(
     Args:
         file: CSV (its separator is found out) or Parquet.
         log: the folder of the experiment's log, `<log>/<experiment>`.
-        task: what labels are; of `binary`, text in canonical form.
+        task: what labels are: of `regression` numbers, stored as `value`; else text in canonical form.
         now: the time of loading.
 
     Raises:
@@ -61,15 +62,20 @@ def load_labels(
     file, folder = Path(file), Path(log)
     with contextlib.closing(duckdb.connect()) as connection, _reading(file):
         connection.execute("SET TimeZone = 'UTC'")
-        found = _read(connection, file)
-    labels = _canonical(found.column("label"))
-    kept = pc.is_valid(labels)
+        found = _read(connection, file, ("value", "label") if task == "regression" else ("label", "value"))
     rows = found.num_rows
+    labels: pa.Array = pa.nulls(rows, pa.string())
+    values: pa.Array = pa.nulls(rows, pa.float64())
+    if task == "regression":
+        values = _numbers(file, found.column("label"))
+    else:
+        labels = _canonical(found.column("label"))
+    kept = pc.or_(pc.is_valid(labels), pc.is_valid(values))
     table = pa.table(
         {
             "request_id": found.column("request_id"),
             "label": labels,
-            "value": pa.nulls(rows, pa.float64()),
+            "value": values,
             "labelled_at": found.column("labelled_at").cast(TIMESTAMP),
             "loaded_at": pa.repeat(pa.scalar(now or datetime.datetime.now(datetime.UTC), TIMESTAMP), rows),
             "row": pa.array(range(rows), pa.int64()),
@@ -86,8 +92,12 @@ def load_labels(
     )
 
 
-def _read(connection: duckdb.DuckDBPyConnection, file: Path) -> pa.Table:
-    """The columns request_id, label and labelled_at of a file, as text and a time, in the order of its rows."""
+def _read(connection: duckdb.DuckDBPyConnection, file: Path, truth: tuple[str, str]) -> pa.Table:
+    """The columns request_id, label and labelled_at of a file, as text and a time, in the order of its rows.
+
+    Args:
+        truth: the columns that may hold what was true, the preferred one first.
+    """
     if not file.is_file():
         raise UsageError(f"there is no file {file}; {_EXPECTED}")
     with file.open("rb") as opened:
@@ -104,7 +114,7 @@ def _read(connection: duckdb.DuckDBPyConnection, file: Path) -> pa.Table:
                 f"{file} has no column {' or '.join(wanted)}: {_EXPECTED}, and this one has "
                 f"{', '.join(types)}{hint}"
             )
-    label = names.get("label", names.get("value", ""))
+    label = next(names[name] for name in truth if name in names)
     when = names.get("labelled_at")
     table = connection.sql(
         f"""SELECT
@@ -141,6 +151,22 @@ def _canonical(labels: pa.ChunkedArray) -> pa.Array:
     encoded = labels.combine_chunks().dictionary_encode()
     forms = pa.array([canonical_label(text) for text in encoded.dictionary.to_pylist()], pa.string())
     return forms.take(encoded.indices)
+
+
+def _numbers(file: Path, texts: pa.ChunkedArray) -> pa.Array:
+    """True values of a regression; no number is none that can be measured against."""
+    values = []
+    for row, text in enumerate(texts.to_pylist(), 1):
+        try:
+            value = None if text is None else float(text)
+        except ValueError:
+            value = math.inf
+        if value is not None and math.isinf(value):
+            raise UsageError(
+                f"{file}, row {row} has the value {text!r}; a regression's true values are numbers"
+            )
+        values.append(None if value is None or math.isnan(value) else value)
+    return pa.array(values, pa.float64())
 
 
 def _matched(folder: Path, table: pa.Table) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from gnomon_diff.comparison import Query
+from gnomon_diff.quoting import identifier
 from gnomon_diff.reading import readable
 
 
@@ -26,6 +27,7 @@ class Questions:
         self._connection = connection
         self._folder = folder
         self._parts: dict[str, str] = {}
+        self._kept: dict[str, str] = {}
 
     def about(self, **parts: str) -> None:
         """Sets parts of all further questions."""
@@ -34,6 +36,10 @@ class Questions:
     def part(self, name: str) -> str:
         """A part that `about` set."""
         return self._parts[name]
+
+    def text(self, question: str, **parts: str) -> str:
+        """The SQL of `sql/<question>.sql`, unasked: a part of other questions."""
+        return _text(question).format_map({**self._parts, **parts})
 
     def ask(self, question: str, **parts: str) -> pa.Table:
         """The answer to `sql/<question>.sql`.
@@ -44,10 +50,27 @@ class Questions:
         Raises:
             LogError: the log's files changed or broke, or are too large for the machine.
         """
-        sql = _text(question).format_map({**self._parts, **parts})
-        self.asked.append(Query(figure=question, sql=sql))
+        self.asked.append(Query(figure=question, sql=self.text(question, **parts)))
         with readable(self._folder):
+            sql = self.text(question, **{**parts, **self._kept})
             return self._connection.sql(sql).to_arrow_table()
+
+    def keep(self, part: str, question: str, **parts: str) -> None:
+        """Answers `sql/<question>.sql` once, for all further questions that have it as their part `{part}`.
+
+        What is shown as asked stays the whole question, which needs nothing that was kept.
+        """
+        sql = self.text(question, **parts)
+        self.about(**{part: sql})
+        with readable(self._folder):
+            self._connection.execute(f"CREATE TEMP TABLE {identifier('kept ' + part)} AS {sql}")
+        self._kept[part] = f"FROM {identifier('kept ' + part)}"
+
+    def keep_view(self, view: str) -> None:
+        """Answers a view once, for all further questions: a temporary table goes before a view of its name."""
+        with readable(self._folder):
+            name = identifier(view)
+            self._connection.execute(f"CREATE TEMP TABLE {name} AS FROM memory.main.{name}")
 
 
 @cache

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from gnomon_diff.comparison import Cutoff, Histogram, ScoreMove
 from gnomon_diff.evidence import psi_paired
 from gnomon_diff.questions import Questions
-from gnomon_diff.quoting import number
+from gnomon_diff.quoting import literal, number
+from gnomon_diff.settings import Cost
+
+FloatArray = NDArray[np.float64]
 
 BINS = 50
 EDGES = [index / BINS for index in range(BINS + 1)]
@@ -45,20 +52,60 @@ def ask_scores(questions: Questions) -> tuple[ScoreMove | None, list[Cutoff]]:
 
 
 def cutoffs(joint: NDArray[np.int64]) -> list[Cutoff]:
-    """Actions and flips at every inner edge of the bins: scores at or above it are acted on."""
+    """Actions and flips at every inner edge of the bins: scores at or above it are acted on.
+
+    The candidate's cut-off of equal action rate is the edge at which it acts as nearly as often as the primary does; of
+    two, the lower.
+    """
+    inner = range(1, BINS)
+    candidates = [int(joint[:, at:].sum()) for at in inner]
     rows = []
-    for at in range(1, BINS):
-        primary, candidate = joint[at:].sum(), joint[:, at:].sum()
-        both = joint[at:, at:].sum()
+    for at in inner:
+        primary, candidate = int(joint[at:].sum()), candidates[at - 1]
+        equal = min(inner, key=lambda other: abs(candidates[other - 1] - primary))
         rows.append(
             Cutoff(
                 cutoff=EDGES[at],
-                primary_actions=int(primary),
-                candidate_actions=int(candidate),
-                flips=int(primary + candidate - 2 * both),
+                primary_actions=primary,
+                candidate_actions=candidate,
+                flips=primary + candidate - 2 * int(joint[at:, at:].sum()),
+                equal_cutoff=EDGES[equal],
+                equal_actions=candidates[equal - 1],
+                equal_flips=primary + candidates[equal - 1] - 2 * int(joint[at:, equal:].sum()),
             )
         )
     return rows
+
+
+def ask_cutoff_costs(questions: Questions, positive: str, cost: Cost, rows: Sequence[Cutoff]) -> list[Cutoff]:
+    """The cut-offs with what each costs a labelled pair, for both models on the same pairs."""
+    cells = questions.ask("cutoff_costs", positive=literal(positive))
+    n = int(pc.sum(cells["n"]).as_py() or 0)
+    if not n:
+        return list(rows)
+    weights = np.zeros((2, BINS, BINS))
+    y = cells["y"].to_numpy().astype(int)
+    weights[y, cells["primary"].to_numpy(), cells["candidate"].to_numpy()] = cells["weight"].to_numpy()
+
+    def costs(of: FloatArray) -> dict[float, float]:
+        """By cut-off, from weights by truth and bin."""
+        return {
+            EDGES[at]: float(cost.false_positive * of[0, at:].sum() + cost.false_negative * of[1, :at].sum())
+            / float(of.sum())
+            for at in range(1, BINS)
+        }
+
+    primary, candidate = costs(weights.sum(axis=2)), costs(weights.sum(axis=1))
+    return [
+        msgspec.structs.replace(
+            row,
+            cost_n=n,
+            primary_cost=primary[row.cutoff],
+            candidate_cost=candidate[row.cutoff],
+            equal_cost=None if row.equal_cutoff is None else candidate[row.equal_cutoff],
+        )
+        for row in rows
+    ]
 
 
 def _psi(questions: Questions, deciles: list[float]) -> float:

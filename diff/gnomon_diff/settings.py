@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from gnomon_capture.errors import SettingsError
+from gnomon_capture.record import canonical_label
 from gnomon_capture.settings import Frac, PositiveInt, Settings, duration_s
 
 Alpha = Annotated[float, msgspec.Meta(gt=0, lt=0.5)]
@@ -190,19 +191,58 @@ def default_policy(*, has_primary_model: bool) -> Policy:
     )
 
 
+class Cost(Settings, frozen=True, kw_only=True):
+    """What a wrong answer costs, in one unit of your own; a right one costs nothing.
+
+    Attributes:
+        false_positive: the positive label said, and not true.
+        false_negative: another label said, and the positive one true.
+    """
+
+    false_positive: Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+    false_negative: Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+
+    def check(self, path: str) -> None:
+        if not self.false_positive + self.false_negative:
+            raise SettingsError(path, "at least one kind of wrong answer must cost something")
+
+
+class Never(Settings, frozen=True, kw_only=True):
+    """Which answer of the primary ends a request, so that its truth can never be known: `label = "blocked"`."""
+
+    label: str | int | float | bool
+
+    def check(self, path: str) -> None:
+        if canonical_label(self.label) in (None, "", "nan"):
+            raise SettingsError(f"{path}.label", "name the primary's label after which no truth can come")
+
+    @property
+    def canonical(self) -> str:
+        """The label as the log has it."""
+        return canonical_label(self.label) or ""
+
+
 class LabelSettings(Settings, frozen=True, kw_only=True):
-    """`[labels]`: how long a label may take, and how many may never come.
+    """`[labels]`: how long a label may take, how many may never come, and what a wrong answer costs.
 
     Attributes:
         deadline: PROMOTE counts only days that ended longer than this before labels were last loaded.
         max_missing_frac: more unlabelled pairs on those days hold the verdict.
+        cost: of a binary task's wrong answers; shown, not judged.
+        never: the primary's answer after which no label can come; shown, and not taken off `max_missing_frac`.
     """
 
     deadline: str = "7d"
     max_missing_frac: Frac = 0.1
+    cost: Cost | None = None
+    never: Never | None = None
 
     def check(self, path: str) -> None:
         duration_s(self.deadline, f"{path}.deadline")
+        if self.cost is not None:
+            self.cost.check(f"{path}.cost")
+        if self.never is not None:
+            self.never.check(f"{path}.never")
 
     @property
     def deadline_s(self) -> float:
@@ -213,9 +253,11 @@ class LabelSettings(Settings, frozen=True, kw_only=True):
 def policy_rules(policy: Policy, labels: LabelSettings) -> dict[str, Any]:
     """The rules that a verdict follows, in canonical form.
 
-    What stands at its default is left out, so that a later gnomon with more settings has the same rules.
+    What stands at its default is left out, so that a later gnomon with more settings has the same rules. So is
+    what is only shown.
     """
-    return {"policy": 1, "gate": _chosen(policy), "labels": _chosen(labels)}
+    judged = msgspec.structs.replace(labels, cost=None, never=None)
+    return {"policy": 1, "gate": _chosen(policy), "labels": _chosen(judged)}
 
 
 def policy_digest(policy: Policy, labels: LabelSettings) -> str:

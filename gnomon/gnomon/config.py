@@ -122,17 +122,23 @@ def _checked(path: Path, tables: Mapping[str, Any]) -> Config:
     )
     _check_measurable(policy, has_model, replay)
     from_mapping(ImportSettings, tables.get("import", {}), "import")  # read by `gnomon import` alone
+    experiment = from_mapping(Experiment, tables["experiment"], "experiment")
+    labels = from_mapping(LabelSettings, tables.get("labels", {}), "labels")
+    if labels.cost is not None and experiment.task != "binary":
+        raise SettingsError(
+            "labels.cost", f"a {experiment.task} task has no positives; only a binary one has costs"
+        )
     return Config(
         path=path,
         folder=path.absolute().parent,
-        experiment=from_mapping(Experiment, tables["experiment"], "experiment"),
+        experiment=experiment,
         traffic=from_mapping(Traffic, tables["traffic"], "traffic"),
         primary=primary,
         candidates=candidates,
         replay=replay,
         features=_features(tables.get("features", {})),
         capture=from_mapping(CaptureSettings, tables.get("capture", {}), "capture"),
-        labels=from_mapping(LabelSettings, tables.get("labels", {}), "labels"),
+        labels=labels,
         policy=policy,
         policy_given="gate" in tables,
     )

@@ -57,6 +57,7 @@ def compare_and_judge(config: Config, candidate: Model, *, examples: int, adviso
         log,
         config.experiment,
         config.policy,
+        labels=config.labels,
         candidate_version=candidate.version,
         candidate_digest=digest,
         primary_version=primary.version,
@@ -124,10 +125,10 @@ def load_labels(config: Config, file: Path) -> LoadedLabels:
     Raises:
         UsageError: a label of the experiment's task is no text.
     """
-    if config.experiment.task not in ("binary", "multiclass", "text"):
+    if config.experiment.task not in ("binary", "multiclass", "text", "regression"):
         raise UsageError(
-            f"{config.path} has a {config.experiment.task} task, whose true values cannot be loaded yet; "
-            "labels are those of binary, multiclass and text tasks"
+            f"{config.path} has a {config.experiment.task} task, whose true answers cannot be loaded yet; "
+            "labels are those of binary, multiclass and text tasks, values those of regression"
         )
     loaded = gnomon_diff.load_labels(file, config.log, config.experiment.task)
     left_out = f", {loaded.without_label:,} rows without one left out" if loaded.without_label else ""

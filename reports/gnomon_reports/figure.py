@@ -44,7 +44,19 @@ QUERIES = {
     "input-shift": ("shift_edges", "shift_numbers", "shift_values"),
     "cost-ecdf": ("latency",),
     "cost-errors": ("errors",),
-    "right-accuracy": ("correctness",),
+    "right-accuracy": (
+        "correctness",
+        "measures_binary",
+        "measures_multiclass",
+        "measures_regression",
+        "auc",
+        "confusion",
+    ),
+    "right-wins": ("wins",),
+    "right-labels": ("label_coverage", "label_parts"),
+    "right-calibration": ("reliability",),
+    "right-cutoffs": ("cutoff_costs",),
+    "right-estimated": ("estimated_accuracy",),
     "cases-rows": ("drawn", "examples"),
 }
 """The figures and the queries of the comparison that feed them, besides one of the figure's own name."""

@@ -65,7 +65,18 @@ def _about_labels(run: Run) -> Iterator[tuple[float, Content]]:
         if pairs:
             yield 1.8, "Who is right: there are no labels yet."
         return
-    waiting = right.n - right.labelled
+    never = 0 if right.coverage is None else right.coverage.never
+    if never:
+        yield (
+            never / right.n,
+            say(
+                "Who is right on {n} ({part}) that {primary} ended: no label can come.",
+                n=many(never, "pair"),
+                part=share(never, right.n),
+                primary=run.primary,
+            ),
+        )
+    waiting = right.n - right.labelled - never
     if waiting > 0:
         yield (
             waiting / right.n,

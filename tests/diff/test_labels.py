@@ -170,3 +170,26 @@ def test_hostile_labels_and_ids_are_values(tmp_path: Path, log: Path) -> None:
     rows.to_csv(file, index=False)
     load_labels(file, log)
     assert loaded(log) == dict(zip(rows["request_id"], rows["label"], strict=True))
+
+
+def test_true_values_of_a_regression_are_numbers(tmp_path: Path, log: Path) -> None:
+    file = write(tmp_path, "request_id,value,label\nr1,1.50,a\nr2,-2e3,b\nr3,,c\n007,nan,d\n")
+    found = load_labels(file, log, "regression")
+    assert (found.rows, found.matched, found.without_label) == (2, 2, 2)
+    rows = query(log, "SELECT request_id, label, value FROM labels ORDER BY request_id").to_pylist()
+    assert rows == [
+        {"request_id": "r1", "label": None, "value": 1.5},
+        {"request_id": "r2", "label": None, "value": -2000.0},
+    ]
+    load_labels(
+        write(tmp_path, "request_id,label\nr1,7\n"), log, "regression"
+    )  # corrected; the column may be `label`
+    assert query(log, "SELECT value FROM labels WHERE request_id = 'r1'").to_pylist() == [{"value": 7.0}]
+
+
+@pytest.mark.parametrize("text", ["late", "inf", "1,5"])
+def test_a_true_value_that_is_no_number_is_refused(tmp_path: Path, log: Path, text: str) -> None:
+    file = write(tmp_path, f'request_id,value\nr1,1\nr2,"{text}"\n')
+    with pytest.raises(UsageError, match=f"row 2 has the value '{text}'"):
+        load_labels(file, log, "regression")
+    assert loaded(log) == {}

@@ -94,12 +94,32 @@ def test_a_task_is_replayed_and_read_but_not_judged_yet(
         assert f"has a {task} task, and only binary ones are judged and reported so far" in err
 
 
-def test_labels_of_a_regression_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_true_values_of_a_regression_are_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = prepared(tmp_path, "regression", "models:regression")
-    (tmp_path / "labels.csv").write_text("request_id,label\nr1,2.5\n")
+    (tmp_path / "values.csv").write_text("request_id,value\nr1,2.5\n")
+    status, _, err = run(capsys, "labels", "--config", config, str(tmp_path / "values.csv"))
+    assert status == 0, err
+    status, out, _ = run(
+        capsys, "sql", "--config", config, "--format", "csv", "SELECT label, value FROM labels"
+    )
+    assert (status, out.splitlines()[1]) == (0, ",2.5")
+
+
+def test_true_answers_of_a_ranking_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = prepared(tmp_path, "ranking", "models:ranking")
+    (tmp_path / "labels.csv").write_text("request_id,label\nr1,a\n")
     status, _, err = run(capsys, "labels", "--config", config, str(tmp_path / "labels.csv"))
     assert status == 2
-    assert "whose true values cannot be loaded yet" in err
+    assert "whose true answers cannot be loaded yet" in err
+
+
+def test_costs_are_those_of_a_binary_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = prepared(tmp_path, "regression", "models:regression")
+    with Path(config).open("a") as file:
+        file.write("\n[labels]\ncost = { false_positive = 1, false_negative = 5 }\n")
+    status, _, err = run(capsys, "replay", "--config", config)
+    assert status == 2
+    assert "only a binary one has costs" in err and "line" in err
 
 
 def test_an_endpoint_that_is_away_ends_the_run_with_one_line(

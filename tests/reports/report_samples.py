@@ -46,6 +46,7 @@ from gnomon_diff.comparison import (
     Verdict,
     to_json,
 )
+from right_samples import ESTIMATED, with_costs, with_truth
 
 GOLDEN = Path(__file__).parents[1] / "data" / "comparison.json"
 
@@ -257,20 +258,21 @@ def make(days: int = 184, broken: bool = True) -> Comparison:
             days=days, reason=reason,
         ),
         flips=[
-            Flip(primary=a, candidate=b, n=cell[0], share=cell[0] / n, labelled=cell[1], waiting=cell[0] - cell[1], primary_right=cell[2], candidate_right=cell[3])
+            Flip(primary=a, candidate=b, n=cell[0], share=cell[0] / n, labelled=cell[1], waiting=cell[0] - cell[1] - _never(a, cell), never=_never(a, cell), primary_right=cell[2], candidate_right=cell[3])
             for (a, b), cell in sorted(seen.flips.items())
         ],
         segments=[_segment(seen, key, days, n, flips, reason) for key in keys],
         days=[_day(index, key, tally) for (key, index), tally in sorted(seen.days.items(), key=_day_order) if key is None or CARRIERS.get(str(key.value), 1) > 0.005],
         scores=_scores(seen, n),
-        cutoffs=_cutoffs(seen),
+        cutoffs=with_costs(_cutoffs(seen), n),
         shifts=_shifts(n),
         latency=_latency(),
         errors=[
             ErrorKind(side="candidate", kind="timeout", n=9, critical=0, example="no answer within 5.0 s"),
             ErrorKind(side="candidate", kind="wrong_type", n=3, critical=0, example="score is '0.4', not a number"),
         ],
-        correctness=_correctness(seen, whole, n, days, last),
+        correctness=with_truth(_correctness(seen, whole, n, days, last)),
+        estimated_accuracy=ESTIMATED,
         examples=seen.examples,
         queries=[
             Query(figure="flips", sql="select served_label, candidate_label, count(*)\nfrom pairs\ngroup by all"),
@@ -395,6 +397,11 @@ def _scores(seen: Counts, n: int) -> ScoreMove:
         psi_low=0.0171,
         psi_high=0.0253,
     )
+
+
+def _never(primary: str, cell: list[int]) -> int:
+    """Of the unlabelled pairs of a cell, those that what users got has ended."""
+    return (cell[0] - cell[1]) // 3 if primary == "late" else 0
 
 
 def _cutoffs(seen: Counts) -> list[Cutoff]:
@@ -705,7 +712,8 @@ def empty() -> Sample:
             n=0, flips=0, rate=None, low=None, high=None, noise_n=0, noise=None, skew=None, excess=None, excess_low=None, excess_high=None, days=0,
             reason="no pairs",
         ),
-        flips=[], segments=[], days=[], scores=None, cutoffs=[], shifts=[], latency=None, errors=[], correctness=None, examples=[], queries=[],
+        flips=[], segments=[], days=[], scores=None, cutoffs=[], shifts=[], latency=None, errors=[], correctness=None, estimated_accuracy=None, examples=[],
+        queries=[],
     )  # fmt: skip
     return comparison, None
 

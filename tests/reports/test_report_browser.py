@@ -20,7 +20,7 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
 ]
-CHARTS = 5
+CHARTS = 7
 
 
 @pytest.fixture(scope="module")

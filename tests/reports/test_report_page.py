@@ -101,7 +101,7 @@ def test_hostile_values_make_no_element_and_no_attribute(pages: dict[str, str]) 
     tags = Counter(tag for tag, _ in Reader(page).tags)
     assert not {"img", "iframe"} & set(tags)
     scripts = [attributes.get("type") for tag, attributes in Reader(page).tags if tag == "script"]
-    assert Counter(scripts) == {"application/json": 5, "text/plain": 1, None: 1}
+    assert Counter(scripts) == {"application/json": 7, "text/plain": 1, None: 1}
     assert "example.invalid" in page  # it is there, as text
     known = {
         attribute
@@ -138,7 +138,7 @@ def strings(content: Any) -> list[str]:
 
 def test_every_chart_is_a_figure_that_plotly_accepts(pages: dict[str, str]) -> None:
     found = specs(pages["reject"])
-    assert len(found) == 5
+    assert len(found) == 7
     for spec in found:
         colourless = json.loads(re.sub(r'"--[a-z0-9-]+(/[\d.]+)?"', '"#123456"', json.dumps(spec)))
         go.Figure(colourless)  # raises on an attribute or a value that plotly does not know

@@ -70,6 +70,7 @@ from gnomon_diff.evidence.shift import (
     psi_paired,
     stuart_maxwell,
 )
+from gnomon_diff.evidence.stratified import stratified_log_e
 
 __all__ = [
     "BOUNDS_FROM_DAYS",
@@ -124,6 +125,7 @@ __all__ = [
     "ratio_log_e",
     "reject_log_e",
     "rule_bounds",
+    "stratified_log_e",
     "stuart_maxwell",
     "t_log_e",
     "within_either",

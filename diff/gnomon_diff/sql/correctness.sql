@@ -38,6 +38,5 @@ SELECT
     sum(CASE WHEN y IS NOT NULL THEN -ln(c_given) END::DECIMAL(18, 15))::DOUBLE AS log_loss_candidate,
     sum(CASE WHEN y IS NOT NULL THEN (p - y) * (p - y) END::DECIMAL(18, 15))::DOUBLE AS brier_primary,
     sum(CASE WHEN y IS NOT NULL THEN (c - y) * (c - y) END::DECIMAL(18, 15))::DOUBLE AS brier_candidate,
-    (SELECT count(*) FROM labels) AS labels,
     (SELECT max(loaded_at) FROM labels) AS last_load
 FROM scored

@@ -1,9 +1,12 @@
--- What users got against what the candidate would have said; how much of each cell has a label, and who was right.
+-- What users got against what the candidate would have said; how much of each cell has a label, can never have one,
+-- and who was right.
 SELECT
     served_label AS "primary",
     candidate_label AS candidate,
     count(*) AS n,
     count(labels.label) AS labelled,
+    -- What this answer of the primary ended has no outcome.
+    count(*) FILTER (labels.label IS NULL AND served_label = {never}) AS never,
     count(*) FILTER (labels.label = served_label) AS primary_right,
     count(*) FILTER (labels.label = candidate_label) AS candidate_right
 FROM {pairs} AS pair LEFT JOIN labels USING (request_id)

@@ -1,7 +1,9 @@
 """Load what turned out to be true, so that the report can say who was right.
 
-FILE is CSV or Parquet with request_id and label (or value), and optionally labelled_at. Labels may come late,
-in parts, and again: later rows correct earlier ones.
+FILE is CSV or Parquet with request_id and label (of a regression value, a number), and optionally labelled_at, when
+the label became known. Labels may come late, in parts, and again: later rows correct earlier ones. [labels] in the
+configuration says how late they may come (deadline), what a wrong answer costs (cost), and which answer of the
+primary ends a request, so that no label can come (never).
 
 example:
   gnomon labels outcomes.csv

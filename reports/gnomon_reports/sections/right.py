@@ -11,8 +11,8 @@ from gnomon_reports.marks import percent, picture, vertical
 from gnomon_reports.markup import Content, Markup, code, group, i, rect, say, span, strong
 from gnomon_reports.numerals import (
     MINUS,
-    PERCENT,
     POINTS_CHANGE,
+    Unit,
     count,
     fixed,
     many,
@@ -22,7 +22,12 @@ from gnomon_reports.numerals import (
     share,
 )
 from gnomon_reports.run import Run, flip_name, segment_name
+from gnomon_reports.sections.cutoffcosts import calibration_figure, costs_figure
+from gnomon_reports.sections.estimated import estimated_figure, estimated_words
+from gnomon_reports.sections.labelled import labelled_figure, unlike_warning
+from gnomon_reports.sections.measures import lead_measure, measures_figure
 
+CHANGE_PLAIN = Unit(1, "", "", signed=True)
 NO_LABELS = "No labels yet: {command} adds them. Until then nothing here says who is right."
 
 
@@ -30,15 +35,57 @@ def right_section(run: Run) -> Section:
     right = run.comparison.correctness
     question = "Who is right?"
     if right is None or right.labelled == 0:
-        sentence = say(NO_LABELS, command=code("gnomon labels FILE"))
-        return Section("right", "Who is right", question, ["Not known."], (), sentence)
-    figures = [_accuracy(run, right)]
-    if _wins(run, right):
-        figures.insert(0, _won(run, right))
+        return Section("right", "Who is right", question, *_unknown(run))
+    figures = [
+        figure
+        for figure in (
+            _won(run, right) if _wins(run, right) else None,
+            labelled_figure(run, right),
+            measures_figure(run, right),
+            calibration_figure(run, right),
+            costs_figure(run, right),
+        )
+        if figure is not None
+    ]
     return Section("right", "Who is right", question, _answer(run, right), figures)
 
 
+def _unknown(run: Run) -> tuple[list[Content], list[Figure], Content]:
+    """Without labels of these pairs: an estimate, if there are scores."""
+    right, estimated = run.comparison.correctness, run.comparison.estimated_accuracy
+    sentence: Content = say(NO_LABELS, command=code("gnomon labels FILE"))
+    if right is not None:
+        sentence = say(
+            "Labels were loaded, and none of them is of these pairs: is {column} the same in both?",
+            column=code("request_id"),
+        )
+    if estimated is None:
+        return ["Not known."], [], sentence
+    return (
+        ["Not known.", sentence, estimated_words(run, estimated)],
+        [estimated_figure(run, estimated)],
+        sentence,
+    )
+
+
 def _answer(run: Run, right: Correctness) -> list[Content]:
+    answer = [_lead(run, right)]
+    if right.primary.rate is not None:
+        answer.append(_won_words(run, right))
+    waiting = right.n - right.labelled
+    when = "" if right.last_load is None else f"; labels last loaded {minute(right.last_load)}"
+    answer.append(
+        f"Kept apart from how often they differ: {share(right.labelled, right.n)} of the pairs have a label, {count(waiting)} have none{when}."
+    )
+    warning = None if right.coverage is None else unlike_warning(right.coverage)
+    if warning is not None:
+        answer.append(warning)
+    return answer
+
+
+def _lead(run: Run, right: Correctness) -> Content:
+    if right.primary.rate is None:
+        return _lead_by_error(run, right)
     found = quote(POINTS_CHANGE, right.difference.rate, right.difference.low, right.difference.high)
     low, high = right.difference.low, right.difference.high
     if low is not None and low > 0:
@@ -48,25 +95,60 @@ def _answer(run: Run, right: Correctness) -> list[Content]:
     else:
         lead = "Neither is shown to be."
     ends = found.bracket or f", {right.difference.reason or 'no interval before 7 days'}"
-    waiting = right.n - right.labelled
-    when = "" if right.last_load is None else f"; labels last loaded {minute(right.last_load)}"
-    return [
-        say(
-            "{lead} Accuracy differs by {size}{ends}, on {n} with a label.",
-            lead=strong(lead),
-            size=found.words,
-            ends=ends,
-            n=many(right.labelled, "pair"),
-        ),
-        say(
+    return say(
+        "{lead} Accuracy differs by {size}{ends}, on {n} with a label.",
+        lead=strong(lead),
+        size=found.words,
+        ends=ends,
+        n=many(right.labelled, "pair"),
+    )
+
+
+def _lead_by_error(run: Run, right: Correctness) -> Content:
+    """Of a regression: who is nearer to the truth."""
+    found = lead_measure(right)
+    if found is None:
+        return say("Not known: no pair has a label and both answers.")
+    name, difference = found
+    quoted = quote(CHANGE_PLAIN, difference.rate, difference.low, difference.high)
+    lead: Content = "Neither is shown to be nearer."
+    if difference.high is not None and difference.high < 0:
+        lead = say("{name} is nearer to the truth.", name=run.candidate)
+    elif difference.low is not None and difference.low > 0:
+        lead = say("{name} is nearer to the truth.", name=run.primary)
+    return say(
+        "{lead} The {name} differs by {size}{ends}, on {n} with a true value.",
+        lead=strong(lead),
+        name=name,
+        size=quoted.words,
+        ends=quoted.bracket or f", {difference.reason or 'no interval'}",
+        n=many(difference.n, "pair"),
+    )
+
+
+def _won_words(run: Run, right: Correctness) -> Content:
+    wins = right.wins
+    if wins is None:
+        return say(
             "Of the disagreements with a label {candidate} is right on {b}, {primary} on {a}, counted.",
             candidate=run.candidate,
             primary=run.primary,
             a=count(right.only_primary),
             b=count(right.only_candidate),
-        ),
-        f"Kept apart from how often they differ: {share(right.labelled, right.n)} of the pairs have a label, {count(waiting)} have none{when}.",
-    ]
+        )
+    if wins.rate is None:
+        return "None of the disagreements has a label yet."
+    won = rate(wins.rate, wins.low, wins.high, wins.n)
+    return say(
+        "Of {n} with a label {candidate} wins {won}{ends}; {primary} is right on {a}, {candidate} on {b}.",
+        n=many(wins.n, "disagreement"),
+        won=won.text,
+        ends=won.bracket or f" ({wins.reason or 'no interval'})",
+        candidate=run.candidate,
+        primary=run.primary,
+        a=count(right.wins_primary),
+        b=count(round(wins.rate * wins.n)),
+    )
 
 
 @dataclass(frozen=True)
@@ -79,7 +161,11 @@ class Win:
 
 
 def _wins(run: Run, right: Correctness) -> list[Win]:
-    wins = [Win("all with a label", right.only_primary, right.only_candidate)]
+    whole = right.wins
+    if whole is not None and whole.rate is not None:
+        wins = [Win("all with a label", right.wins_primary, round(whole.rate * whole.n))]
+    else:
+        wins = [Win("all with a label", right.only_primary, right.only_candidate)]
     wins += [
         Win(flip_name(flip), flip.primary_right, flip.candidate_right)
         for flip in run.changes[:8]
@@ -117,11 +203,19 @@ def _won(run: Run, right: Correctness) -> Figure:
     return Figure(
         "right-wins",
         "Who matched the label when they differed",
-        "disagreements with a label, counted over the traffic seen, so no interval",
+        _won_line(right),
         group(grid("Who is right when they differ", columns, rows), _by_segment(run)),
         foot=[f"n {count(flips)} disagreements with a label"],
         wide=6,
     )
+
+
+def _won_line(right: Correctness) -> str:
+    wins = right.wins
+    if wins is None or (wins.low is None and wins.high is None):
+        return "disagreements with a label, counted over the traffic seen, so no interval"
+    won = rate(wins.rate, wins.low, wins.high, wins.n)
+    return f"disagreements with a label, counted; all together {won.text}{won.bracket}, 95\u202f% for traffic like that of these {many(wins.days, 'day')}"
 
 
 def _bars(win: Win, most: int) -> Markup:
@@ -160,54 +254,3 @@ def _by_segment(run: Run) -> Markup | None:
 
 def _signed(number: float) -> str:
     return fixed(round(number), 0, signed=True).replace("-", MINUS)
-
-
-def _accuracy(run: Run, right: Correctness) -> Figure:
-    a, b, d = right.primary, right.candidate, right.difference
-    one, two = rate(a.rate, a.low, a.high, a.n), rate(b.rate, b.low, b.high, b.n)
-    difference = quote(POINTS_CHANGE, d.rate, d.low, d.high)
-    if one.bracket and two.bracket:
-        one, two = quote(PERCENT, a.rate, a.low, a.high), quote(PERCENT, b.rate, b.low, b.high)
-    rows: list[list[Content]] = [
-        [
-            "accuracy",
-            f"{one.text}{one.bracket}",
-            f"{two.text}{two.bracket}",
-            strong(difference.text),
-            difference.span,
-        ],
-    ]
-    for name, before, after in (
-        ("log loss", right.log_loss_primary, right.log_loss_candidate),
-        ("Brier score", right.brier_primary, right.brier_candidate),
-    ):
-        if before is not None and after is not None:
-            change = fixed(after - before, 4, signed=True)
-            rows.append([name, fixed(before, 4), fixed(after, 4), change, span("n/a, not judged", cls="mut")])
-    columns: list[Column | str] = [
-        "measure",
-        num(run.primary),
-        num(run.candidate),
-        num("difference"),
-        num("interval"),
-    ]
-    scored = f"log loss and Brier on {count(right.scored)}" if right.scored else "no scores"
-    return Figure(
-        "right-accuracy",
-        _accuracy_title(run, right),
-        f"both models on the same requests; 95\u202f% for traffic like that of these {many(d.days, 'day')}"
-        if d.days >= 7
-        else "both models on the same requests, counted",
-        grid("Accuracy of both models", columns, rows),
-        foot=[f"n {count(right.labelled)} with a label", scored],
-        wide=6,
-    )
-
-
-def _accuracy_title(run: Run, right: Correctness) -> Content:
-    low, high = right.difference.low, right.difference.high
-    if low is not None and low > 0:
-        return say("{name} is right more often", name=run.candidate)
-    if high is not None and high < 0:
-        return say("{name} is right more often", name=run.primary)
-    return "Accuracy of both models"

@@ -68,6 +68,16 @@ def _answer(run: Run, scores: ScoreMove) -> list[Content]:
             f"At the cut-off in use, {used:.2f}, {share(here.flips, scores.n)} flip; "
             f"at another one for both, within 0.2 of it, at the least {share(best.flips, scores.n)} ({best.cutoff:.2f})."
         )
+        if here.equal_cutoff is not None and here.equal_flips is not None:
+            answer.append(
+                say(
+                    "Acting as often as {primary}, {candidate} is cut at {cutoff}; {flips} flip even so.",
+                    primary=run.primary,
+                    candidate=run.candidate,
+                    cutoff=f"{here.equal_cutoff:.2f}",
+                    flips=share(here.equal_flips, scores.n),
+                )
+            )
     return answer
 
 
@@ -154,14 +164,30 @@ def _cutoff_table(run: Run, rows: list[Cutoff], n: int) -> Content:
     kept = [row for row in rows if abs(row.cutoff * 10 - round(row.cutoff * 10)) < 1e-6 or row.cutoff == used]
     return grid(
         "Actions and flips by cut-off",
-        ["cut-off", num(run.primary), num(run.candidate), num("flips")],
+        [
+            "cut-off",
+            num(run.primary),
+            num(run.candidate),
+            num("flips"),
+            num(group(run.candidate, ", cut at")),
+            num("for an equal action rate"),
+            num("flips then"),
+        ],
         [
             [
                 f"{row.cutoff:.2f}" + (" in use" if row.cutoff == used else ""),
                 share(row.primary_actions, n),
                 share(row.candidate_actions, n),
                 share(row.flips, n),
+                *_equal(row, n),
             ]
             for row in kept or rows[:: max(1, len(rows) // 10)]
         ],
     )
+
+
+def _equal(row: Cutoff, n: int) -> list[Content]:
+    """Where the candidate acts as often as the primary does at this cut-off, and what differs even so."""
+    if row.equal_cutoff is None or row.equal_actions is None or row.equal_flips is None:
+        return ["n/a", "n/a", "n/a"]
+    return [f"{row.equal_cutoff:.2f}", share(row.equal_actions, n), share(row.equal_flips, n)]

@@ -123,7 +123,7 @@ def _flips(run: Run) -> Figure | None:
     return Figure(
         "where-flips",
         title,
-        f"counted over {many(found.n, 'pair')}; bar: how much of the cell has a label",
+        f"counted over {many(found.n, 'pair')}; bar: how much of the cell has a label, hatched: can never have one",
         _matrix(run, labels) if few else _largest(run),
         foot=[f"n {count(found.n)}", differ, noise],
         width=6 if len(labels) <= 3 else 12,
@@ -157,14 +157,23 @@ def _cell(run: Run, flip: Flip | None, off: bool, most: int) -> Markup:
         return td(strong("0"), cls="none")
     tint = f" s{1 + round(2 * math.sqrt(flip.n / most))}" if off else ""
     part = share(flip.n, run.comparison.disagreement.n)
-    if flip.labelled == 0:
+    if flip.labelled == flip.never == 0:
         return td(strong(count(flip.n)), small(part), small("no label yet"), cls=f"cell{tint}")
-    labelled = flip.labelled / max(flip.labelled + flip.waiting, 1)
     bar = picture(
-        6, rect(cls="track", width="100%", height=6), rect(cls="filled", width=percent(labelled), height=6)
+        6,
+        rect(cls="track", width="100%", height=6),
+        rect(cls="filled", width=percent(flip.labelled / flip.n), height=6),
+        rect(cls="hole", x=percent(1 - flip.never / flip.n), width=percent(flip.never / flip.n), height=6)
+        if flip.never
+        else None,
     )
-    waiting = f"{share(flip.labelled, flip.n)} labelled"
-    return td(strong(count(flip.n)), small(part), bar, small(waiting), cls=f"cell{tint}")
+    return td(strong(count(flip.n)), small(part), bar, small(_label_words(flip)), cls=f"cell{tint}")
+
+
+def _label_words(flip: Flip) -> str:
+    """`62 % labelled, 30 % waiting, 8 % never`; what is none is left out."""
+    parts = ((flip.labelled, "labelled"), (flip.waiting, "waiting"), (flip.never, "never"))
+    return ", ".join(f"{share(n, flip.n)} {word}" for n, word in parts if n or word == "labelled")
 
 
 def _largest(run: Run) -> Markup:
@@ -176,10 +185,12 @@ def _largest(run: Run) -> Markup:
             picture(12, rect(cls="filled", width=percent(flip.n / most), y=2, height=8)),
             count(flip.n),
             share(flip.n, run.comparison.disagreement.n),
+            _label_words(flip),
         ]
         for flip in flips
     ]
-    return grid("The largest flips", ["Flip", "Pairs, as a bar", num("Pairs"), num("Share")], rows)
+    columns: list[Column | Markup | str] = ["Flip", "Pairs, as a bar", num("Pairs"), num("Share"), "Labels"]
+    return grid("The largest flips", columns, rows)
 
 
 def _days(run: Run) -> Figure | None:
