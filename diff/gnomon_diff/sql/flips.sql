@@ -3,6 +3,7 @@ SELECT
     served_label AS "primary",
     candidate_label AS candidate,
     count(*) AS n,
+    sum({weight})::DOUBLE AS weight,
     count(labels.label) AS labelled,
     count(*) FILTER (labels.label = served_label) AS primary_right,
     count(*) FILTER (labels.label = candidate_label) AS candidate_right
