@@ -94,13 +94,9 @@ class Differing(Settings, frozen=True, kw_only=True):
     @property
     def declared(self) -> dict[str, Any]:
         """What is set, as plain values; empty for the defaults."""
-        return {
-            name: value for name, value in msgspec.to_builtins(self).items() if value not in (None, {})
-        } | {
-            name: {path: _set(one) for path, one in sorted(self.paths.items())}
-            for name in ("paths",)
-            if self.paths
-        }
+        plain = msgspec.json.decode(msgspec.json.encode(self))
+        plain["paths"] = {path: _chosen(matcher) for path, matcher in sorted(plain["paths"].items())}
+        return _chosen(plain)
 
     def check(self, path: str) -> None:
         if self.distance is not None:
@@ -143,5 +139,5 @@ class Differing(Settings, frozen=True, kw_only=True):
             )
 
 
-def _set(matcher: Matcher) -> dict[str, Any]:
-    return {name: value for name, value in msgspec.to_builtins(matcher).items() if value is not None}
+def _chosen(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value not in (None, {})}
