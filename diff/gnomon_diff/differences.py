@@ -91,7 +91,9 @@ def _kind_parts(questions: Questions, rule: Rule) -> dict[str, str]:
         }
     kind = "difference"
     if rule.has_matrix:
-        known = [f"SELECT served_label FROM {questions.part('pairs')} WHERE served_label IS NOT NULL"]
+        known = [
+            f"SELECT DISTINCT served_label FROM {questions.part('pairs')} WHERE served_label IS NOT NULL"
+        ]
         known += [f"SELECT {literal(label)}" for label in rule.classes]
         kind = (
             f"CASE WHEN difference = 'label' AND candidate_label NOT IN ({' UNION ALL '.join(known)}) "

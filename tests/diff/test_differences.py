@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import tomllib
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -16,9 +17,10 @@ import pandas as pd
 import pytest
 from gnomon_capture.errors import SettingsError, UsageError
 from gnomon_capture.settings import from_mapping
-from gnomon_diff import compare, query
+from gnomon_diff import compare, judge, query
 from gnomon_diff.comparison import Comparison, from_json, to_json
-from gnomon_diff.differing import Differing
+from gnomon_diff.differing import Differing, Matcher
+from gnomon_diff.evidence import DayCriterion, rule_bounds
 from gnomon_diff.reading import open_log
 from gnomon_diff.rules import Rule
 from gnomon_diff.settings import LabelSettings, default_policy, policy_digest, policy_rules
@@ -457,6 +459,47 @@ def test_every_figure_is_weighted_where_the_log_was_sampled(run: Run) -> None:
             method="inverted_cdf",
         )
     )
+
+
+def test_the_excess_has_its_interval_and_its_verdict_for_any_task(run: Run) -> None:
+    rng = np.random.default_rng(10)
+    n = 30_000
+    value = rng.normal(100, 10, n)
+    noisy = {side: value * (1 + 0.004 * rng.normal(0, 1, n)) for side in SIDES}
+    worse = rng.random(n) < 0.2
+    for side in ("candidate", "candidate_again"):
+        noisy[side] = noisy[side] + 10 * worse
+    more = {"ts": START + pd.to_timedelta(np.linspace(0, 20 * 86_400, n), unit="s")}
+    found, rows = run("regression", {side: list(values) for side, values in noisy.items()}, more=more)
+    figure = found.disagreement
+    assert figure.noise is not None and 0.05 < figure.noise < 0.1
+    assert figure.days == 20
+    sums = rows.assign(
+        day=(rows["ts"] - START) // pd.Timedelta(days=1),
+        f=(rows["noise"].fillna(0) + rows["skew"].fillna(0)) / 0.5,
+    )
+    days = sums.groupby("day").agg(flags=("disagrees", "sum"), rows=("disagrees", "count"), f=("f", "sum"))[
+        :19
+    ]
+    [bounds] = rule_bounds(DayCriterion.excess(0.05), days["flags"] - days["f"], days["rows"])
+    assert (figure.excess_low, figure.excess_high) == (pytest.approx(bounds.low), pytest.approx(bounds.high))
+    assert figure.excess_low is not None and 0.1 < figure.excess_low < 0.25
+    verdict = judge(found, default_policy(has_primary_model=True))
+    assert verdict.verdict == "REJECT"
+    assert verdict.criteria[0].name == "disagreement"
+
+
+DOCS = Path(__file__).parents[2] / "docs" / "disagreement.md"
+
+
+def test_the_settings_in_the_docs_are_taken() -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", DOCS.read_text(), re.S)
+    tables = [tomllib.loads(block)["disagreement"] for block in blocks]
+    settings = [from_mapping(Differing, table, "disagreement") for table in tables]
+    assert {name for one in settings for name in one.declared} == set(Differing.__struct_fields__)
+    assert {
+        name for one in settings for matcher in one.declared.get("paths", {}).values() for name in matcher
+    } == set(Matcher.__struct_fields__)
 
 
 def test_a_verdict_is_for_these_rules_alone() -> None:
