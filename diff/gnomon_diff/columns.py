@@ -187,7 +187,7 @@ def _compared(rule: Rule) -> list[Stored]:
             "disagrees",
             "BOOLEAN",
             differ,
-            f"the candidate's answer is not the one served: {rule.words}; NULL where either failed or has no "
+            f"the candidate's answer and the one served differ, which is where {rule.words}; NULL where either failed or has no "
             f"{rule.answer_field}",
         ),
         (

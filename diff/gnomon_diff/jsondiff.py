@@ -24,6 +24,7 @@ from gnomon_diff.jsonpaths import ELEMENT, child
 
 KINDS = ("value", "type", "missing", "extra", "order", "length")
 _ABSENT = object()
+_SCALARS = (str, int, float, bool, type(None))
 
 
 class Difference(NamedTuple):
@@ -62,7 +63,10 @@ def _walk(path: str, a: Any, b: Any, matchers: Mapping[str, Matcher]) -> Iterato
         yield Difference(path, "type", a, b)
     elif kind_of_a == "object":
         for name in (*a, *(name for name in b if name not in a)):
-            yield from _walk(child(path, name), a.get(name, _ABSENT), b.get(name, _ABSENT), matchers)
+            one, other = a.get(name, _ABSENT), b.get(name, _ABSENT)
+            if type(one) is type(other) and type(one) in _SCALARS and one == other:
+                continue  # by far the most members, and no matcher makes them differ
+            yield from _walk(child(path, name), one, other, matchers)
     elif kind_of_a == "list":
         yield from _lists(path, a, b, matchers, any_order=matcher is not None and bool(matcher.any_order))
     elif a != b and not _both_nan(a, b):
@@ -72,29 +76,15 @@ def _walk(path: str, a: Any, b: Any, matchers: Mapping[str, Matcher]) -> Iterato
 def _lists(
     path: str, a: Sequence[Any], b: Sequence[Any], matchers: Mapping[str, Matcher], *, any_order: bool
 ) -> Iterator[Difference]:
-    if _text(a) == _text(b):  # Python's own equality takes 1 for True
-        return
+    inside = path + ELEMENT
     if len(a) != len(b):
         yield Difference(path, "length", a, b)
-    inside = path + ELEMENT
     if any_order:
         a, b = _unmatched(inside, a, b, matchers)
-    elif _in_another_order(inside, a, b, matchers):
-        yield Difference(path, "order", a, b)
-        return
-    for one, other in zip(a, b, strict=False):
-        yield from _walk(inside, one, other, matchers)
-
-
-def _in_another_order(
-    inside: str, a: Sequence[Any], b: Sequence[Any], matchers: Mapping[str, Matcher]
-) -> bool:
-    """Whether the elements are equal in another order, and not alike as they stand."""
-    if len(a) != len(b) or Counter(map(_text, a)) != Counter(map(_text, b)):
-        return False
-    return any(
-        next(_walk(inside, one, other, matchers), None) is not None for one, other in zip(a, b, strict=True)
-    )
+    found = [each for one, other in zip(a, b, strict=False) for each in _walk(inside, one, other, matchers)]
+    if found and len(a) == len(b) and not any_order and Counter(map(_text, a)) == Counter(map(_text, b)):
+        found = [Difference(path, "order", a, b)]
+    yield from found
 
 
 def _unmatched(

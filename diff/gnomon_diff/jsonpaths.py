@@ -5,6 +5,7 @@ DuckDB reads them as they are.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ def is_path(text: str) -> bool:
     return _PATH.match(text) is not None
 
 
+@functools.lru_cache(maxsize=65_536)
 def child(path: str, name: str) -> str:
     """The path of a member.
 

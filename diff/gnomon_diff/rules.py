@@ -168,8 +168,8 @@ class Rule:
             aside = (
                 f", with {matched} {'matcher' if matched == 1 else 'matchers'} declared" if matched else ""
             )
-            return f"anything in them does, by path{aside}"
-        return "the labels do, or one score alone is out of its range"
+            return f"anything does at any path of them{aside}"
+        return "their labels do, or one score alone is out of its range"
 
     @property
     def declared(self) -> Mapping[str, Any]:
