@@ -11,6 +11,7 @@ import pyarrow as pa
 from gnomon_replay.pairs import ANSWERS, CRITICAL_KINDS, OUTPUT, UNREPRODUCED
 
 from gnomon_diff.quoting import identifier, literal
+from gnomon_diff.rules import Answer, Rule
 
 Stored = tuple[str, str, str, str]  # name, type, expression, meaning
 
@@ -34,13 +35,13 @@ class Column:
     origin: str | None = None
 
 
-def pair_columns(schema: pa.Schema) -> tuple[Column, ...]:
-    """The columns of `pairs` for a table of this schema.
+def pair_columns(schema: pa.Schema, rule: Rule) -> tuple[Column, ...]:
+    """The columns of `pairs` for a table of this schema, whose answers differ by this rule.
 
     An attribute is `attribute_<name>`; a feature goes by its own name, or by `feature_<name>` where a column has
     that name already. Names that differ only in case are the same to DuckDB.
     """
-    columns = documented([*_REQUEST, *_answers(), *_COMPARED, *SOURCE, *ORIGIN, *_REPLAY])
+    columns = documented([*_REQUEST, *_answers(), *_compared(rule), *SOURCE, *ORIGIN, *_REPLAY])
     taken = {column.name.lower() for column in (*columns, *documented(DUPLICATE))}
     for struct, prefix in (("attributes", "attribute_"), ("features", "")):
         for field in fields_of(schema, struct):
@@ -111,12 +112,7 @@ _STAND_IN = (
 )
 _ANSWERED = '(CASE WHEN {stand_in} THEN "primary".{field} ELSE served.{field} END)'
 _SERVED = {field.name: _ANSWERED.format(stand_in=_STAND_IN, field=field.name) for field in OUTPUT}
-_DIFFER = f"CASE WHEN {_SERVED['error']} IS NULL AND candidate.error IS NULL THEN {_SERVED['label']} <> candidate.label END"
-_FOUR = (
-    '("primary".label <> primary_again.label)::INTEGER',
-    "(candidate.label <> candidate_again.label)::INTEGER",
-)
-_SAMPLED = f"({_DIFFER}) IS NOT NULL"
+_NO_ERROR = f"({_SERVED['error']} IS NULL AND candidate.error IS NULL)"
 
 _MEANINGS = {
     "version": "the model's version",
@@ -161,41 +157,99 @@ _REQUEST: Sequence[Stored] = [
     ("payload", "VARCHAR", "payload", "JSON text, where the request has no features"),
 ]
 
-_COMPARED: Sequence[Stored] = [
-    (
-        "stand_in",
-        "BOOLEAN",
-        _STAND_IN,
-        "users' answer was not seen: the served_ columns are the primary's own run",
-    ),
-    (
-        "disagrees",
-        "BOOLEAN",
-        _DIFFER,
-        "the candidate's label is not the one served; NULL where either failed or has no label",
-    ),
-    ("score_delta", "DOUBLE", f"candidate.score - {_SERVED['score']}", "candidate_score - served_score"),
-    (
-        "candidate_critical",
-        "BOOLEAN",
-        f"coalesce(candidate.error IN ({', '.join(literal(kind) for kind in CRITICAL_KINDS)})"
-        f" AND NOT starts_with(coalesce(candidate.message, ''), {literal(UNREPRODUCED)}), false)",
-        "the candidate crashed, hung or ran out of memory, and did so again with the request alone",
-    ),
-    (
-        "noise",
-        "DOUBLE",
-        f"CASE WHEN {_SAMPLED} THEN ({_FOUR[0]} + {_FOUR[1]}) / 2e0 END",
-        "noise sample: half for each model that disagrees with itself; NULL off the sample",
-    ),
-    (
-        "skew",
-        "INTEGER",
-        f"CASE WHEN {_SAMPLED} AND NOT {_STAND_IN} AND {_FOUR[1]} IS NOT NULL"
-        f' THEN (served.label <> "primary".label)::INTEGER - {_FOUR[0]} END',
-        "noise sample: (served ≠ primary) - (primary ≠ primary_again); NULL off the sample and of stand-ins",
-    ),
-]
+
+def _side(name: str) -> Answer:
+    return lambda field: f"{identifier(name)}.{field}"
+
+
+def _users(field: str) -> str:
+    return _SERVED[field]
+
+
+def _compared(rule: Rule) -> list[Stored]:
+    """What follows from the answers of a row, by the rule."""
+    served, primary, primary_again = _side("served"), _side("primary"), _side("primary_again")
+    candidate, candidate_again = _side("candidate"), _side("candidate_again")
+    differ = f"CASE WHEN {_NO_ERROR} THEN {rule.differ(_users, candidate)} END"
+    itself = [
+        f"({rule.differ(one, again)})::INTEGER"
+        for one, again in ((primary, primary_again), (candidate, candidate_again))
+    ]
+    sampled = f"({differ}) IS NOT NULL"
+    columns = [
+        (
+            "stand_in",
+            "BOOLEAN",
+            _STAND_IN,
+            "users' answer was not seen: the served_ columns are the primary's own run",
+        ),
+        (
+            "disagrees",
+            "BOOLEAN",
+            differ,
+            f"the candidate's answer and the one served differ, which is where {rule.words}; NULL where either failed or has no "
+            f"{rule.answer_field}",
+        ),
+        (
+            "difference",
+            "VARCHAR",
+            f"CASE WHEN {_NO_ERROR} THEN {rule.kind(_users, candidate)} END",
+            "what kind of disagreement it is, the first by the rule; NULL where there is none",
+        ),
+        (
+            "score_delta",
+            "DOUBLE",
+            f"candidate.score - {_SERVED['score']}",
+            "candidate_score - served_score",
+        ),
+        (
+            "candidate_critical",
+            "BOOLEAN",
+            f"coalesce(candidate.error IN ({', '.join(literal(kind) for kind in CRITICAL_KINDS)})"
+            f" AND NOT starts_with(coalesce(candidate.message, ''), {literal(UNREPRODUCED)}), false)",
+            "the candidate crashed, hung or ran out of memory, and did so again with the request alone",
+        ),
+        (
+            "noise",
+            "DOUBLE",
+            f"CASE WHEN {sampled} THEN ({itself[0]} + {itself[1]}) / 2e0 END",
+            "noise sample: half for each model that disagrees with itself; NULL off the sample",
+        ),
+        (
+            "skew",
+            "INTEGER",
+            f"CASE WHEN {sampled} AND NOT {_STAND_IN} AND {itself[1]} IS NOT NULL"
+            f" THEN ({rule.differ(served, primary)})::INTEGER - {itself[0]} END",
+            "noise sample: (served ≠ primary) - (primary ≠ primary_again); NULL off the sample and of stand-ins",
+        ),
+    ]
+    pairs_of_answers = (
+        ("", "", _users, candidate),
+        ("primary_", "the primary against itself (noise sample): ", primary, primary_again),
+        ("candidate_", "the candidate against itself (noise sample): ", candidate, candidate_again),
+    )
+    for prefix, who, one, other in pairs_of_answers:
+        if rule.by_path:
+            columns.append(
+                (
+                    f"{prefix}differences",
+                    "STRUCT(path VARCHAR, kind VARCHAR)[]",
+                    f"CASE WHEN {_NO_ERROR} THEN {rule.differences(one, other)} END",
+                    f"{who or 'served against candidate: '}each path that differs, and how; "
+                    "value, type, missing, extra, order or length",
+                )
+            )
+        columns += [
+            (
+                prefix + measure.column,
+                "DOUBLE",
+                f"CASE WHEN {_NO_ERROR} THEN {measure.sql(one, other)} END",
+                f"{who or 'served against candidate: '}{measure.name}",
+            )
+            for measure in rule.measures()
+        ]
+    return columns
+
 
 SOURCE: Sequence[Stored] = [
     ("source_name", "VARCHAR", "source.name", "the traffic's name"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,14 +17,17 @@ from gnomon_replay.settings import Experiment
 from gnomon_diff.accounts import NO_NUMBERS, ask_accounts, coverage_frac, numbers_table
 from gnomon_diff.columns import pair_columns
 from gnomon_diff.comparison import Comparison, Coverage, ErrorKind, Flip, Subject
-from gnomon_diff.daysums import ask_days, day_rows
+from gnomon_diff.daysums import WEIGHT, ask_days, day_rows
+from gnomon_diff.differences import ask_differences, refuse_unknown_paths
 from gnomon_diff.disagreement import disagreement, segments
 from gnomon_diff.estimated import ask_estimated_accuracy
 from gnomon_diff.examples import ask_examples
+from gnomon_diff.functions import declared, settle
 from gnomon_diff.latency import ask_latency
 from gnomon_diff.questions import Questions
 from gnomon_diff.quoting import literal
 from gnomon_diff.reading import Log, open_log
+from gnomon_diff.rules import Rule
 from gnomon_diff.scores import ask_scores
 from gnomon_diff.segmenting import Split, chosen_splits, possible_splits
 from gnomon_diff.settings import LabelSettings, Policy
@@ -69,11 +73,15 @@ def compare(
         gnomon_version, now: shown.
 
     Raises:
-        UsageError: the policy names a segment that the traffic does not have, or one with too many values.
+        UsageError: the policy names a segment that the traffic does not have, or one with too many values; a
+            declared path is in no answer; the user's function that tells answers apart failed.
         LogError: the log cannot be read, or was written by a later gnomon.
     """
     if not isinstance(log, Log):
-        log = open_log(log)
+        log = open_log(log, Rule.of(experiment))
+    elif log.rule.task != experiment.task:
+        log = dataclasses.replace(log, rule=Rule.of(experiment))
+    rule = log.rule
     with contextlib.closing(connect(log)) as connection:
         questions = Questions(connection, log.folder)
         version, digest = _candidate(questions, candidate_version, candidate_digest)
@@ -82,13 +90,16 @@ def compare(
             pairs=f"(FROM pairs WHERE candidate_digest = {literal(digest)})",
             pending=NO_NUMBERS,
             outside=NO_NUMBERS,
+            stratum=rule.stratum,
         )
+        settle(connection, log, digest)
+        refuse_unknown_paths(questions, rule)
         if pending is not None:
             for name, numbers in (("pending", pending.seqs), ("outside", pending.outside)):
                 if numbers:
                     connection.register(name, numbers_table(numbers))
                     questions.about(**{name: name})
-        columns = pair_columns(log.pairs.schema)
+        columns = pair_columns(log.pairs.schema, rule)
         possible = possible_splits(columns, policy.segments)
         overview = _overview(questions, log, possible)
         rows = questions.ask("rows", busy_frac=str(BUSY_FRAC)).to_pylist()
@@ -96,12 +107,13 @@ def compare(
         window = _window(rows, pending, now)
         splits = chosen_splits(possible, overview["distinct_values"], policy.segments)
         weighted = not overview["least_weight"] == overview["most_weight"] == 1
+        questions.about(weight=WEIGHT if weighted else "1")
         about_labels(questions, window, labels, weighted=weighted)
-        sums = ask_days(questions, window, splits, weighted=weighted)
+        sums = ask_days(questions, window, splits)
         differ = disagreement(sums)
         errors = [ErrorKind(**row) for row in questions.ask("errors").to_pylist()]
         accounts = ask_accounts(questions, overview, rows, errors, pending)
-        scores, cutoffs = ask_scores(questions)
+        scores, cutoffs = ask_scores(questions) if experiment.task == "binary" else (None, [])
         correctness, cutoffs = ask_truth(
             questions, experiment, labels, window, sums, splits, cutoffs, weighted=weighted
         )
@@ -127,7 +139,7 @@ def compare(
                 frac=coverage_frac(accounts), hours_of_week=_hours(questions, experiment.timezone)
             ),
             disagreement=differ,
-            flips=_flips(questions, differ.n),
+            flips=_flips(questions, sums.all_traffic.total("rows")) if rule.has_matrix else [],
             segments=segments(sums),
             days=day_rows(sums, window),
             scores=scores,
@@ -141,6 +153,9 @@ def compare(
             queries=questions.asked,
             gnomon_version=gnomon_version,
             generated_at=now,
+            differences=ask_differences(
+                questions, rule, declared(rule), sums.all_traffic, examples=examples > 0
+            ),
         )
 
 
@@ -200,8 +215,8 @@ def _hours(questions: Questions, timezone: str) -> list[list[int]]:
     return week
 
 
-def _flips(questions: Questions, n: int) -> list[Flip]:
+def _flips(questions: Questions, rows: float) -> list[Flip]:
     return [
-        Flip(**row, share=row["n"] / n, waiting=row["n"] - row["labelled"] - row["never"])
+        Flip(share=row.pop("weight") / rows, **row, waiting=row["n"] - row["labelled"] - row["never"])
         for row in questions.ask("flips", most=str(MOST_FLIPS)).to_pylist()
     ]

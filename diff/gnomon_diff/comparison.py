@@ -150,9 +150,10 @@ class Disagreement(Value, frozen=True, kw_only=True):
     """How often the candidate's answer differs from what users got.
 
     Attributes:
-        n: all pairs with an answer on both sides: no error, and a label.
+        n: all pairs with an answer on both sides: no error, and what the task asks for (a label, a value).
         flips: of these, answers that differ.
-        rate, low, high: their share; its interval.
+        rate, low, high: their share; its interval. Where the log was sampled this, noise, skew and excess are
+            estimates for all traffic: every request counts by its weight (Horvitz & Thompson 1952).
         noise_n: requests of the noise sample with all four runs.
         noise: the noise floor, how often the models disagree with themselves:
             mean of (primary ≠ primary_again)/2 + (candidate ≠ candidate_again)/2.
@@ -248,6 +249,7 @@ class Flip(Value, frozen=True, kw_only=True):
 
     Attributes:
         primary, candidate: labels in canonical form.
+        share: of all pairs, each by its weight.
         labelled, waiting, never: with a label; without one that may still come; without one that can ever come
             (`[labels] never`). They add up to `n`.
         primary_right, candidate_right: of `labelled`.
@@ -262,6 +264,75 @@ class Flip(Value, frozen=True, kw_only=True):
     primary_right: int
     candidate_right: int
     never: int = 0
+
+
+class DifferenceCase(Value, frozen=True, kw_only=True):
+    """One request as an example of a kind of difference: what either side has at its path, JSON text cut short."""
+
+    request_id: str
+    served: str | None
+    candidate: str | None
+
+
+class DifferenceKind(Value, frozen=True, kw_only=True):
+    """How often answers differ in one way; a request can differ in several at once.
+
+    Attributes:
+        kind: `label`, `unseen_label` (neither declared nor among those that users got), `score_range` (one score
+            alone is out of 0 to 1); `value`, `not_finite` (regression); `items` (ranking); `text`; `distance`,
+            `type`, `length` (a distance); or, of JSON by path, value, type, missing, extra, order, length.
+        path: of JSON, `$.items[*].price`; null elsewhere.
+        n: requests; `share`: of all pairs, each by its weight.
+        noise: of the noise sample (`noise_n`), how often the models differ from themselves so; null where that
+            is not told apart by kind.
+        cases: at most three requests, drawn by the hash of their ids; for JSON by path alone.
+    """
+
+    kind: str
+    path: str | None
+    n: int
+    share: float
+    noise: float | None
+    cases: list[DifferenceCase]
+
+
+class Distance(Value, frozen=True, kw_only=True):
+    """How far apart the answers are, where that is a number.
+
+    Attributes:
+        name: for people: absolute difference, overlap of the first 10, …
+        n: pairs that have one and it is finite; fewer than all where, for example, two rankings share no two ids.
+        mean, quantiles: each request by its weight; quantiles keyed by `p01`, `p05`, `p25`, `p50`, `p75`, `p95`,
+            `p99`.
+        noise_n: requests of the noise sample; both models against themselves, two distances a request.
+        noise_mean, noise_quantiles: of these.
+        reason: why there are no intervals.
+    """
+
+    name: str
+    n: int
+    mean: float | None
+    quantiles: dict[str, float]
+    noise_n: int
+    noise_mean: float | None
+    noise_quantiles: dict[str, float]
+    reason: str | None
+
+
+class Differences(Value, frozen=True, kw_only=True):
+    """When answers count as different, in which ways they do, and by how much.
+
+    Attributes:
+        rule: in words, as the rest of "answers differ where …".
+        declared: what `[disagreement]` sets; a verdict is for these rules alone.
+        kinds: the most frequent first, at most 200; `more_kinds`: there are others.
+    """
+
+    rule: str
+    declared: dict[str, Any]
+    kinds: list[DifferenceKind]
+    more_kinds: bool
+    distances: list[Distance]
 
 
 class Histogram(Value, frozen=True, kw_only=True):
@@ -594,6 +665,8 @@ class Example(Value, frozen=True, kw_only=True):
     label: str | None
     features: dict[str, Any]
     attributes: dict[str, str | None]
+    served_output: str | None = None  # JSON text, cut short
+    candidate_output: str | None = None
 
 
 class Query(Value, frozen=True, kw_only=True):
@@ -624,6 +697,12 @@ class Comparison(Value, frozen=True, kw_only=True):
     gnomon_version: str
     generated_at: datetime.datetime
     estimated_accuracy: EstimatedAccuracy | None = None
+    differences: Differences | None = None  # null in older documents
+
+    @property
+    def declared(self) -> dict[str, Any]:
+        """What `[disagreement]` sets."""
+        return {} if self.differences is None else self.differences.declared
 
 
 State = Literal["pass", "fail", "open", "invalid"]

@@ -34,13 +34,19 @@ SUMS = (
     "candidate_right",
 )
 """The sums of the contract's `Day`, weighted."""
+ESTIMATES = ("noise_base", "noise_estimate", "skew_base", "skew_estimate")
+"""Of noise and skew over all traffic: weighted by `weight` / `noise_frac`, the inverse of the probability with which
+a request is in the noise sample (Horvitz & Thompson 1952). `noise_base` and `skew_base` are sums of weights."""
+
+WEIGHT = "least(weight, 1e15)::DECIMAL(38, 12)"
+"""The part `weight` of a log that was sampled; of any other it is 1."""
 
 _AT_ONCE = 8  # segments a question; their combinations stay few
 
 
 @dataclass(frozen=True)
 class Series:
-    """One sum a day of everything in `COUNTS` and `SUMS`, over all traffic (`key` None) or one segment."""
+    """One sum a day of everything in `COUNTS`, `SUMS` and `ESTIMATES`, over all traffic (`key` None) or one segment."""
 
     key: SegmentKey | None
     judged: bool
@@ -49,6 +55,10 @@ class Series:
     def total(self, name: str) -> float:
         """Over all the traffic seen, within whole days or not."""
         return float(self.by_day[name].sum())
+
+    def ratio(self, part: str, whole: str) -> float | None:
+        """One total over another; None where that is 0."""
+        return self.total(part) / self.total(whole) if self.total(whole) else None
 
     def count(self, name: str) -> int:
         """`total` of what is counted."""
@@ -76,14 +86,10 @@ class DaySums:
         return int(self.whole.sum())
 
 
-def ask_days(questions: Questions, window: Window, splits: Sequence[Split], *, weighted: bool) -> DaySums:
-    """Asks for the sums, for some splits at a time.
-
-    Args:
-        weighted: the log was sampled, so that weights differ from 1.
-    """
+def ask_days(questions: Questions, window: Window, splits: Sequence[Split]) -> DaySums:
+    """Asks for the sums, for some splits at a time; the part `weight` says whether the log was sampled."""
     parts = [splits[at : at + _AT_ONCE] for at in range(0, max(len(splits), 1), _AT_ONCE)]
-    answers = [(part, _ask(questions, window, part, weighted=weighted)) for part in parts]
+    answers = [(part, _ask(questions, window, part)) for part in parts]
     first = answers[0][1]
     days = np.unique(first["day"].to_numpy())
     [all_traffic] = _series(first, days, -1, None)
@@ -120,18 +126,17 @@ def _day(series: Series, at: int, window: Window, day: int, *, whole: bool) -> D
     )
 
 
-def _ask(questions: Questions, window: Window, splits: Sequence[Split], *, weighted: bool) -> pa.Table:
+def _ask(questions: Questions, window: Window, splits: Sequence[Split]) -> pa.Table:
     names = [f"k{index}" for index in range(len(splits))]
     which = " ".join(f"WHEN grouping({name}) = 0 THEN {index}" for index, name in enumerate(names))
     return questions.ask(
         "days",
         start_us=str(epoch_us(window.start)),
-        weight="least(weight, 1e15)::DECIMAL(38, 12)" if weighted else "1",
         keys="".join(f"{split.sql('pair')} AS {name}, " for split, name in zip(splits, names, strict=True)),
         names="".join(f"{name}, " for name in names),
         segment=f"CASE {which} ELSE -1 END" if names else "-1",
         value=f"coalesce({', '.join(names)})" if names else "NULL::VARCHAR",
-        sums=",\n    ".join(f"sum({name})::DOUBLE AS {name}" for name in (*COUNTS, *SUMS)),
+        sums=",\n    ".join(f"sum({name})::DOUBLE AS {name}" for name in (*COUNTS, *SUMS, *ESTIMATES)),
         sets=", ".join(["(day)", *(f"(day, {name})" for name in names)]),
     )
 
@@ -146,7 +151,7 @@ def _series(answer: pa.Table, days: NDArray[np.int64], index: int, split: Split 
     shape = (len(known), len(days))
     at = values.indices.to_numpy(), np.searchsorted(days, rows["day"].to_numpy())
     sums = {}
-    for name in (*COUNTS, *SUMS):
+    for name in (*COUNTS, *SUMS, *ESTIMATES):
         sums[name] = np.zeros(shape)
         sums[name][at] = rows[name].fill_null(0).to_numpy()
     return [

@@ -34,7 +34,10 @@ def segments(sums: DaySums) -> list[Segment]:
 
 
 def measure(series: Sequence[Series], sums: DaySums) -> list[Disagreement]:
-    """Counts over the traffic seen and intervals from the whole days, of several series at once."""
+    """Counts and shares over the traffic seen and intervals from the whole days, of several series at once.
+
+    Shares are Horvitz-Thompson estimates (each request by its `weight`) where the log was sampled.
+    """
     if not series:
         return []
     of_days = [_stack(series, name)[:, sums.whole] for name in ("flags", "rows", "noise_total")]
@@ -63,12 +66,13 @@ def why_open(days: int, *bounds: Interval) -> str | None:
 
 
 def _measured(series: Series, rate: Interval, excess: Interval, days: int) -> Disagreement:
-    n, noise_n, skew_n = (series.count(name) for name in ("n", "noise_n", "skew_n"))
-    share = series.total("flips") / n if n else None
-    noise = series.total("noise") / noise_n if noise_n else None
+    n, noise_n = series.count("n"), series.count("noise_n")
+    share = series.ratio("flags", "rows")
+    noise = series.ratio("noise_estimate", "noise_base")
+    floor = series.ratio("noise_total", "noise_base")  # with skew
     over = None
-    if share is not None and noise is not None:
-        over = share - (series.total("noise") + series.total("skew")) / noise_n
+    if share is not None and floor is not None:
+        over = share - floor
     else:
         excess = Interval(low=None, high=None)
     if not n:
@@ -85,7 +89,7 @@ def _measured(series: Series, rate: Interval, excess: Interval, days: int) -> Di
         high=rate.high,
         noise_n=noise_n,
         noise=noise,
-        skew=series.total("skew") / skew_n if skew_n else None,
+        skew=series.ratio("skew_estimate", "skew_base"),
         excess=over,
         excess_low=excess.low,
         excess_high=excess.high,
@@ -97,9 +101,9 @@ def _measured(series: Series, rate: Interval, excess: Interval, days: int) -> Di
 def _segment(series: Series, measured: Disagreement, everything: Series) -> Segment:
     if series.key is None:
         raise ValueError("all traffic is no segment")
-    rest = everything.count("n") - measured.n
-    rest_flips = everything.count("flips") - measured.flips
-    lift = measured.rate * rest / rest_flips if measured.rate is not None and rest_flips else None
+    rest = everything.total("rows") - series.total("rows")
+    rest_flags = everything.total("flags") - series.total("flags")
+    lift = measured.rate * rest / rest_flags if measured.rate is not None and rest_flags > 0 else None
     return Segment(
         key=series.key,
         n=measured.n,

@@ -11,9 +11,11 @@ from gnomon_diff.comparison import Example
 from gnomon_diff.questions import Questions
 from gnomon_diff.quoting import identifier, literal
 
+OUTPUT_CHARS = 2000
+
 
 def ask_examples(questions: Questions, columns: Sequence[Column], most: int) -> list[Example]:
-    """At most `most` requests, an equal share of each kind of flip; the hash of a request's id decides."""
+    """At most `most` requests, an equal share of each kind of disagreement; the hash of a request's id decides."""
     if not most:
         return []
     own = [column for column in columns if column.origin is not None]
@@ -35,15 +37,21 @@ def _example(row: dict[str, Any], own: Sequence[Column]) -> Example:
     return Example(
         request_id=row["request_id"],
         ts=row["ts"],
-        stratum=f"{row['served_label']} → {row['candidate_label']}",
+        stratum=row["stratum"],
         served_label=row["served_label"],
         served_score=_finite(row["served_score"]),
         candidate_label=row["candidate_label"],
         candidate_score=_finite(row["candidate_score"]),
+        served_output=_cut(row["served_output"]),
+        candidate_output=_cut(row["candidate_output"]),
         label=row["label"],
         features=known["features"],
         attributes=known["attributes"],
     )
+
+
+def _cut(output: str | None) -> str | None:
+    return None if output is None else output[:OUTPUT_CHARS]
 
 
 def _plain(value: Any) -> Any:

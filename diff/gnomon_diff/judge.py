@@ -47,7 +47,8 @@ def judge(
     Returns:
         The verdict, the same for the same arguments.
     """
-    subject, digest = comparison.subject, policy_digest(policy, labels)
+    subject = comparison.subject
+    digest = policy_digest(policy, labels, comparison.declared)
     of_candidate = [record for record in history if record.candidate_digest == subject.candidate_digest]
     mine = [record for record in of_candidate if record.policy_digest == digest]
     tests = day_tests(policy, labels)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
@@ -22,6 +22,7 @@ from gnomon_replay.errors import LogError
 from gnomon_replay.pairs import DEAD_LETTERS, LABELS, LEDGER, pairs_schema, struct_of
 
 from gnomon_diff.decision import Decision, decode_decision
+from gnomon_diff.rules import Rule
 
 NO_PAIRS = pairs_schema(struct_of([]), struct_of([]))
 
@@ -48,6 +49,7 @@ class Log:
     Attributes:
         folder: `<log>/<experiment>`.
         decisions: the decision records, oldest first.
+        rule: when two answers differ; of labels, unless told otherwise.
     """
 
     folder: Path
@@ -56,6 +58,7 @@ class Log:
     ledger: Table
     labels: Table
     decisions: tuple[Decision, ...]
+    rule: Rule = field(default_factory=Rule)
 
     @property
     def files(self) -> list[str]:
@@ -67,11 +70,12 @@ class Log:
         ]
 
 
-def open_log(folder: str | Path) -> Log:
+def open_log(folder: str | Path, rule: Rule | None = None) -> Log:
     """Opens the log of an experiment; one that does not exist yet is empty.
 
     Args:
         folder: `<log>/<experiment>`.
+        rule: when two answers differ (`Rule.of(experiment)`); default: where their labels do.
 
     Raises:
         UsageError: the folder is a file.
@@ -89,6 +93,7 @@ def open_log(folder: str | Path) -> Log:
         ledger=ledger,
         labels=_table(folder / "labels", LABELS),
         decisions=_decisions(folder / "decisions"),
+        rule=rule or Rule(),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -250,19 +251,27 @@ class LabelSettings(Settings, frozen=True, kw_only=True):
         return duration_s(self.deadline, "labels.deadline")
 
 
-def policy_rules(policy: Policy, labels: LabelSettings) -> dict[str, Any]:
+def policy_rules(
+    policy: Policy, labels: LabelSettings, disagreement: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The rules that a verdict follows, in canonical form.
+
+    Args:
+        disagreement: what `[disagreement]` sets (`comparison.differences.declared`).
 
     What stands at its default is left out, so that a later gnomon with more settings has the same rules. So is
     what is only shown.
     """
     judged = msgspec.structs.replace(labels, cost=None, never=None)
-    return {"policy": 1, "gate": _chosen(policy), "labels": _chosen(judged)}
+    rules = {"policy": 1, "gate": _chosen(policy), "labels": _chosen(judged)}
+    return rules | {"disagreement": dict(disagreement)} if disagreement else rules
 
 
-def policy_digest(policy: Policy, labels: LabelSettings) -> str:
+def policy_digest(
+    policy: Policy, labels: LabelSettings, disagreement: Mapping[str, Any] | None = None
+) -> str:
     """sha256 of the rules; a verdict is for these alone."""
-    rules = policy_rules(policy, labels)
+    rules = policy_rules(policy, labels, disagreement)
     return "sha256:" + hashlib.sha256(msgspec.json.encode(rules, order="sorted")).hexdigest()
 
 

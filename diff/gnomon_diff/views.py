@@ -16,6 +16,7 @@ from gnomon_replay.pairs import PARTITION_BY
 from gnomon_diff import columns
 from gnomon_diff.columns import Column, documented, duckdb_type, fields_of, pair_columns
 from gnomon_diff.decision import Decision
+from gnomon_diff.functions import register
 from gnomon_diff.quoting import identifier, literal, path
 from gnomon_diff.reading import NO_PAIRS, Log, Table, readable
 
@@ -38,7 +39,7 @@ class View:
 
 def views(log: Log) -> tuple[View, ...]:
     """The views of a log, in the order in which they are documented."""
-    of_pairs = pair_columns(log.pairs.schema)
+    of_pairs = pair_columns(log.pairs.schema, log.rule)
     rows = _files_of(log.pairs, "pairs")
     return (
         View(
@@ -84,6 +85,7 @@ def connect(log: Log) -> duckdb.DuckDBPyConnection:
 
     Raises:
         LogError: files of the log are gone or broken.
+        UsageError: the user's function that tells answers apart cannot be imported.
     """
     connection = duckdb.connect(
         config={
@@ -100,6 +102,7 @@ def connect(log: Log) -> duckdb.DuckDBPyConnection:
     )
     connection.execute("SET parquet_metadata_cache = true")  # the same files are asked many times
     connection.execute("SET parquet_can_have_nan = true")  # else `WHERE isnan(x)` finds no rows
+    register(connection, log.rule)
     with readable(log.folder):
         for view in views(log):
             connection.execute(view.sql)

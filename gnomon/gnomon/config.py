@@ -13,12 +13,15 @@ from typing import Any
 import msgspec
 from gnomon_capture.errors import SettingsError, UsageError
 from gnomon_capture.settings import CaptureSettings, from_mapping
+from gnomon_diff.differing import Differing
+from gnomon_diff.rules import Rule
 from gnomon_diff.settings import LabelSettings, Policy, default_policy
 from gnomon_replay.importing.settings import ImportSettings
 from gnomon_replay.settings import Experiment, Features, Model, ReplaySettings, Traffic
 
 TABLES = (
     "experiment", "traffic", "import", "primary", "candidate", "replay", "features", "capture", "labels", "gate",
+    "disagreement",
 )  # fmt: skip
 
 
@@ -28,6 +31,7 @@ class Config:
 
     Attributes:
         folder: the file's; paths in it are relative to this one.
+        differing: `[disagreement]`: when two answers count as different.
         policy: `[gate]`, or the defaults that this experiment can measure.
         policy_given: the file has a `[gate]`.
     """
@@ -42,6 +46,7 @@ class Config:
     features: Features
     capture: CaptureSettings
     labels: LabelSettings
+    differing: Differing
     policy: Policy
     policy_given: bool
 
@@ -49,6 +54,11 @@ class Config:
     def log(self) -> Path:
         """The folder of the experiment's tables."""
         return self.folder / self.experiment.log / self.experiment.name
+
+    @property
+    def rule(self) -> Rule:
+        """When two answers differ."""
+        return Rule.of(self.experiment, self.differing, self.folder)
 
     def candidate(self, version: str | None) -> Model:
         """The candidate of this version; None: the only one.
@@ -121,8 +131,10 @@ def _checked(path: Path, tables: Mapping[str, Any]) -> Config:
         else default_policy(has_primary_model=has_model)
     )
     _check_measurable(policy, has_model, replay)
-    from_mapping(ImportSettings, tables.get("import", {}), "import")  # read by `gnomon import` alone
     experiment = from_mapping(Experiment, tables["experiment"], "experiment")
+    differing = from_mapping(Differing, tables.get("disagreement", {}), "disagreement")
+    differing.check_task(experiment.task, "disagreement")
+    from_mapping(ImportSettings, tables.get("import", {}), "import")  # read by `gnomon import` alone
     labels = from_mapping(LabelSettings, tables.get("labels", {}), "labels")
     if labels.cost is not None and experiment.task != "binary":
         raise SettingsError(
@@ -139,6 +151,7 @@ def _checked(path: Path, tables: Mapping[str, Any]) -> Config:
         features=_features(tables.get("features", {})),
         capture=from_mapping(CaptureSettings, tables.get("capture", {}), "capture"),
         labels=labels,
+        differing=differing,
         policy=policy,
         policy_given="gate" in tables,
     )

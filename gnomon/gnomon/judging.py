@@ -39,18 +39,12 @@ def compare_and_judge(config: Config, candidate: Model, *, examples: int, adviso
     """Measures the log and judges the candidate by the experiment's policy.
 
     Raises:
-        UsageError: the experiment's task is one that cannot be judged yet.
         ModelError: a model's file cannot be read; its digest says which pairs are its.
         LogError, DecisionError: the log or its decisions cannot be read.
-        UsageError: the policy does not fit the log.
+        UsageError: the policy or `[disagreement]` does not fit the log.
     """
-    if config.experiment.task != "binary":
-        raise UsageError(
-            f"{config.path} has a {config.experiment.task} task, and only binary ones are judged and reported so far; "
-            "its pairs are in the log: read them by `gnomon sql`"
-        )
     history = read_decisions(config.log / "decisions")
-    log = open_log(config.log)
+    log = open_log(config.log, config.rule)
     primary = config.primary
     digest = locate(candidate, config.folder).digest
     comparison = gnomon_diff.compare(
@@ -183,9 +177,9 @@ ORDER BY ALL
 
 def query(config: Config, sql: str) -> pa.Table:
     """Answers one SELECT over the log."""
-    return gnomon_diff.query(config.log, sql)
+    return gnomon_diff.query(open_log(config.log, config.rule), sql)
 
 
 def schema(config: Config) -> str:
     """The views and their columns."""
-    return gnomon_diff.schema_text(open_log(config.log))
+    return gnomon_diff.schema_text(open_log(config.log, config.rule))

@@ -57,10 +57,11 @@ def where(run: Run) -> Content:
     if segment is None:
         return nowhere(run)
     return say(
-        "{segment}: {traffic} of traffic, {flips} of the flips, counted.",
+        "{segment}: {traffic} of traffic, {flips} of the {name}, counted.",
         segment=strong(segment_name(segment.key)),
         traffic=share(segment.n, found.n),
         flips=share(segment.flips, found.flips),
+        name=run.flips,
     )
 
 

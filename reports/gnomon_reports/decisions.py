@@ -106,7 +106,7 @@ def _decision(
         candidate_digest=verdict.candidate_digest,
         primary_digest=verdict.primary_digest,
         policy_digest=verdict.policy_digest,
-        policy=policy_rules(policy, labels),
+        policy=policy_rules(policy, labels, comparison.declared),
         days=verdict.days,
         look=verdict.look,
         verdict=verdict.verdict,

@@ -34,9 +34,11 @@ from gnomon_reports.run import Run
 
 QUERIES = {
     "where-flips": ("flips",),
+    "where-kinds": ("kinds", "itself", "outputs"),
     "where-days": ("days",),
     "where-segments": ("segments",),
     "scores-joint": ("joint",),
+    "scores-distances": ("distances",),
     "scores-delta": ("scores", "deciles"),
     "scores-cutoffs": ("cutoffs",),
     "input-accounts": ("overview", "rows", "processes", "dead_letters", "missed_duplicates"),

@@ -11,7 +11,7 @@ from gnomon_diff.comparison import Comparison, Criterion, Day, Flip, Segment, Se
 
 from gnomon_reports.markup import Content, group, value
 
-EXAMPLE_QUERIES = ("drawn", "examples")  # their SQL names the requests that were drawn
+EXAMPLE_QUERIES = ("drawn", "examples", "outputs")  # their SQL names the requests that were drawn
 STATES = ("fail", "invalid", "open", "pass")
 DISAGREEMENT = ("disagreement", "disagreement_raw")
 SKEW = 0.01  # the default of `skew.max`
@@ -90,6 +90,11 @@ class Run:
         cells = [flip for flip in self.comparison.flips if flip.primary != flip.candidate]
         return sorted(cells, key=lambda flip: -flip.n)
 
+    @property
+    def flips(self) -> str:
+        """What answers that differ are called: only a label flips."""
+        return "flips" if self.comparison.subject.task in ("binary", "multiclass") else "differences"
+
     def look_date(self, days: int) -> datetime.datetime | None:
         """The earliest moment at which there can be `days` whole days."""
         rows = self.days()
@@ -128,7 +133,11 @@ class Run:
 def without_examples(comparison: Comparison) -> Comparison:
     """The comparison without any single request."""
     queries = [query for query in comparison.queries if query.figure not in EXAMPLE_QUERIES]
-    return msgspec.structs.replace(comparison, examples=[], queries=queries)
+    found = comparison.differences
+    if found is not None:
+        kinds = [msgspec.structs.replace(kind, cases=[]) for kind in found.kinds]
+        found = msgspec.structs.replace(found, kinds=kinds)
+    return msgspec.structs.replace(comparison, examples=[], queries=queries, differences=found)
 
 
 def closeness(criterion: Criterion) -> float:

@@ -195,7 +195,7 @@ def counted(run: Run, unknown: str = "") -> str:
     found = run.comparison.disagreement
     if found.flips == 0:
         bound = "" if found.high is None else f": at most {rate(found.high, None, None, found.n).text} differ"
-        return f"No flip in {many(found.n, 'pair')}{bound}{unknown}."
+        return f"No {run.flips[:-1]} in {many(found.n, 'pair')}{bound}{unknown}."
     if found.low is None and found.high is None:
         size = share(found.flips, found.n)
         return f"Over the traffic seen {about(found.flips)} of {about(found.n)} differed ({size}), counted{unknown}."

@@ -69,12 +69,12 @@ def pairs(planted: Planted) -> pd.DataFrame:
         & frame["s_label"].notna()
         & frame["candidate_label"].notna()
     )
-    frame["flip"] = frame["answered"] & (frame["s_label"] != frame["candidate_label"])
+    frame["flip"] = frame["answered"] & differ(frame, "s", "candidate")
     four = ["primary_label", "primary_again_label", "candidate_label", "candidate_again_label"]
     frame["sampled"] = frame["answered"] & frame[four].notna().all(axis=1)
-    a_differs = (frame["primary_label"] != frame["primary_again_label"]).astype(float)
-    c_differs = (frame["candidate_label"] != frame["candidate_again_label"]).astype(float)
-    s_differs = (frame["s_label"] != frame["primary_label"]).astype(float)
+    a_differs = differ(frame, "primary", "primary_again").astype(float)
+    c_differs = differ(frame, "candidate", "candidate_again").astype(float)
+    s_differs = differ(frame, "s", "primary").astype(float)
     frame["noise"] = ((a_differs + c_differs) / 2).where(frame["sampled"])
     frame["skew"] = (s_differs - a_differs).where(frame["sampled"] & seen)
     frame["f"] = frame["noise"] + frame["skew"].fillna(0)
@@ -87,6 +87,20 @@ def pairs(planted: Planted) -> pd.DataFrame:
     frame["c_right"] = frame["labelled"] & (frame["candidate_label"] == frame["truth"])
     frame["day"] = (frame["ts"] - DAY_0) // pd.Timedelta(days=1)
     return frame
+
+
+def differ(frame: pd.DataFrame, one: str, other: str) -> pd.Series[bool]:
+    """Other labels, or one score alone is out of its range."""
+    out_of_range = [
+        frame[f"{side}_score"].notna() & ~frame[f"{side}_score"].between(0, 1) for side in (one, other)
+    ]
+    return (frame[f"{one}_label"] != frame[f"{other}_label"]) | (out_of_range[0] != out_of_range[1])
+
+
+def mean(values: pd.Series[float], weight: pd.Series[float]) -> float:
+    """Horvitz and Thompson's, in Hajek's form."""
+    there = values.notna()
+    return float(np.average(values[there].astype(float), weights=weight[there]))
 
 
 @pytest.fixture(scope="module")
@@ -147,10 +161,12 @@ def test_disagreement_is_what_pandas_counts(compared: Comparison, pairs: pd.Data
     found = compared.disagreement
     answered, sampled = pairs[pairs["answered"]], pairs[pairs["sampled"]]
     assert (found.n, found.flips, found.noise_n) == (len(answered), answered["flip"].sum(), len(sampled))
-    assert found.rate == close(answered["flip"].mean())
-    assert found.noise == close(sampled["noise"].mean())
-    assert found.skew == close(sampled["skew"].mean())
-    assert found.excess == close(answered["flip"].mean() - sampled["f"].mean())
+    rate, drawn = mean(answered["flip"], answered["weight"]), sampled["weight"] / sampled["noise_frac"]
+    assert found.rate == close(rate)
+    assert found.noise == close(mean(sampled["noise"], drawn))
+    assert found.skew == close(mean(sampled["skew"], drawn))
+    assert found.excess == close(rate - mean(sampled["f"], drawn))
+    assert rate != close(answered["flip"].mean())  # the planted log was sampled
     assert found.noise and found.skew and found.excess  # or nothing was planted
 
 
@@ -226,6 +242,10 @@ def test_flips_are_what_pandas_counts(compared: Comparison, pairs: pd.DataFrame)
         (cell[0] for cell in expected.values()), reverse=True
     )
     assert sum(flip.share for flip in compared.flips) == close(1.0)
+    assert {(flip.primary, flip.candidate): flip.share for flip in compared.flips} == {
+        labels: close(part["weight"].sum() / answered["weight"].sum())
+        for labels, part in answered.groupby(["s_label", "candidate_label"])
+    }
     assert all(flip.waiting == flip.n - flip.labelled > 0 for flip in compared.flips)
 
 
@@ -249,11 +269,13 @@ def test_segments_are_what_pandas_counts(
             seen += 1
             assert (segment.n, segment.flips) == (len(answered), answered["flip"].sum())
             assert segment.share == close(len(answered) / total)
-            assert segment.rate == close(answered["flip"].mean())
-            assert segment.lift == close(answered["flip"].mean() / rest["flip"].mean())
-            assert segment.noise_n == part["sampled"].sum()
-            assert segment.noise == close(part.loc[part["sampled"], "noise"].mean())
-            assert segment.excess == close(answered["flip"].mean() - part.loc[part["sampled"], "f"].mean())
+            share, sampled = mean(answered["flip"], answered["weight"]), part[part["sampled"]]
+            drawn = sampled["weight"] / sampled["noise_frac"]
+            assert segment.rate == close(share)
+            assert segment.lift == close(share / mean(rest["flip"], rest["weight"]))
+            assert segment.noise_n == len(sampled)
+            assert segment.noise == close(mean(sampled["noise"], drawn))
+            assert segment.excess == close(share - mean(sampled["f"], drawn))
             sums = day_sums(part).reindex(whole_days, fill_value=0)
             [rate] = rule_bounds(DayCriterion.rate(0.1), sums["flags"], sums["rows"])
             [excess] = rule_bounds(
@@ -534,15 +556,18 @@ def test_examples_are_drawn_by_hash_within_each_kind_of_flip(
     flips = pairs[pairs["flip"]].copy()
     flips["hash"] = [hashlib.md5(name.encode()).hexdigest() for name in flips["request_id"]]
     flips = flips.sort_values("hash")
-    flips["turn"] = flips.groupby(["s_label", "candidate_label"]).cumcount()
-    drawn = flips.sort_values(["turn", "s_label", "candidate_label"]).head(50)
-    drawn = drawn.sort_values(["s_label", "candidate_label", "turn"])
+    flips["stratum"] = (flips["s_label"] + " → " + flips["candidate_label"]).where(
+        flips["s_label"] != flips["candidate_label"], "score out of range"
+    )
+    assert flips["stratum"].nunique() == 3
+    flips["turn"] = flips.groupby("stratum").cumcount()
+    drawn = flips.sort_values(["turn", "stratum"]).head(50).sort_values(["stratum", "turn"])
     assert [example.request_id for example in compared.examples] == drawn["request_id"].tolist()
     by_id = drawn.set_index("request_id")
     for example in compared.examples:
         row = by_id.loc[example.request_id]
         assert example.ts == row["ts"]
-        assert example.stratum == f"{row['s_label']} → {row['candidate_label']}"
+        assert example.stratum == row["stratum"]
         assert (example.served_label, example.candidate_label) == (row["s_label"], row["candidate_label"])
         assert example.candidate_score == row["candidate_score"]
         assert example.served_score == (row["s_score"] if np.isfinite(row["s_score"]) else None)

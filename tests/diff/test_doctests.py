@@ -8,7 +8,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("module", ["columns", "quoting", "window"])
+@pytest.mark.parametrize("module", ["columns", "jsondiff", "jsonpaths", "quoting", "window"])
 def test_the_examples_of_a_module_hold(module: str) -> None:
     found = doctest.testmod(importlib.import_module(f"gnomon_diff.{module}"))
     assert found.failed == 0

@@ -1,4 +1,4 @@
-"""Tasks beyond binary on the command line: replayed and read, and not judged yet."""
+"""Tasks beyond binary on the command line: replayed, read, reported and judged."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from gnomon_capture import Mirror
+from gnomon_diff.comparison import from_json
 
 from gnomon import cli
 
@@ -76,9 +77,7 @@ def prepared(folder: Path, task: str, model: str) -> str:
 
 
 @pytest.mark.parametrize("task", list(EXPECTED))
-def test_a_task_is_replayed_and_read_but_not_judged_yet(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str
-) -> None:
+def test_a_task_is_replayed_and_read(tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str) -> None:
     config = prepared(tmp_path, task, f"models:{task}")
     status, out, err = run(capsys, "replay", "--config", config, "--json")
     assert (status, json.loads(out)["pairs"], json.loads(out)["errors"]) == (0, 4, 0), err
@@ -88,10 +87,114 @@ def test_a_task_is_replayed_and_read_but_not_judged_yet(
     assert status == 0, err
     [row] = csv.DictReader(io.StringIO(out))
     assert row == EXPECTED[task]
+
+
+PRIMARIES_AND_CANDIDATES = """
+def p_regression(f): return f["x"] * 2.0
+def c_regression(f): return f["x"] * 2.0 + (f["x"] % 10 == 3) * 5
+
+def p_multiclass(f): return [{"label": "abc"[x % 3]} for x in f["x"].astype(int)]
+def c_multiclass(f): return [{"label": "abz"[x % 3]} for x in f["x"].astype(int)]
+
+def ids(x): return [str(int(x) + place) for place in range(12)]
+def p_ranking(f): return [{"output": ids(x)} for x in f["x"]]
+def c_ranking(f): return [{"output": ids(x)[3:] if x % 2 else ids(x)} for x in f["x"]]
+
+def p_text(f): return [{"label": f"The answer is {int(x)}."} for x in f["x"]]
+def c_text(f): return [{"label": f"the answer is  {int(x)}!" if x % 5 else "unknown"} for x in f["x"]]
+
+def document(x): return {"total": x / 2, "tags": ["a", "b"]}
+def p_json(f): return [{"output": document(x)} for x in f["x"]]
+def c_json(f):
+    return [{"output": {**document(x), **({"tags": ["b", "a"]} if x % 4 == 1 else {}), "trace": str(x)}} for x in f["x"]]
+"""
+JUDGED = {
+    # task: what was served, what `[disagreement]` says, how many of 60 differ, words of the page
+    "regression": (lambda x: {"score": x * 2.0}, "", 6, ["another value", "absolute difference"]),
+    "multiclass": (
+        lambda x: {"label": "abc"[x % 3]},
+        "",
+        20,
+        ["a label that is neither declared nor among those that users got"],
+    ),
+    "ranking": (
+        lambda x: {"output": [str(x + place) for place in range(12)]},
+        "[disagreement]\ntop_k = 5",
+        30,
+        ["other ids", "overlap of the first 5", "Spearman"],
+    ),
+    "text": (lambda x: {"label": f"The answer is {x}."}, "", 12, ["another text"]),
+    "json": (
+        lambda x: {"output": {"total": x / 2, "tags": ["a", "b"]}},
+        '[disagreement.paths]\n"$.trace" = { ignore = true }',
+        15,
+        ["$.tags", "another order"],
+    ),
+}
+
+
+@pytest.mark.parametrize("task", list(JUDGED))
+def test_a_task_is_replayed_reported_and_judged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str
+) -> None:
+    served, rules, differ, words = JUDGED[task]
+    more = 'classes = ["a", "b", "c"]' if task == "multiclass" else ""
+    text = CONFIG.format(task=task, more=more, model=f"models:c_{task}")
+    text = text.replace('version = "1"', f'version = "1"\nmodel = "models:p_{task}"')
+    config = tmp_path / "gnomon.toml"
+    config.write_text(f"{text}noise_frac = 0.5\n{rules}\n")
+    (tmp_path / "models.py").write_text(PRIMARIES_AND_CANDIDATES)
+    with Mirror(f"spool:{tmp_path / 'traffic'}", require=True) as mirror:
+        for x in range(60):
+            mirror.record({"x": x, "half": "ab"[x % 2]}, served=served(x), request_id=f"r{x:02d}")
+    status, out, err = run(capsys, "replay", "--config", str(config), "--json")
+    assert (status, json.loads(out)["pairs"], json.loads(out)["errors"]) == (0, 60, 0), err
+
+    status, out, err = run(capsys, "report", "--config", str(config))
+    assert status == 0, err
+    page = Path(out.strip()).read_text()
+    assert all(word in page for word in words)
+    assert "P(positive)" not in page
+    document = from_json((Path(out.strip()).parent / "comparison.json").read_bytes())
+    found = document.comparison.disagreement
+    assert (found.n, found.flips, found.rate, found.noise) == (60, differ, differ / 60, 0)
+    assert found.excess == differ / 60
+    assert found.noise_n > 10
+    assert len(document.comparison.examples) == differ
+
+    status, out, err = run(capsys, "gate", "--config", str(config), "--json")
+    assert status == 3, err  # no whole day yet
+    assert json.loads(out)["verdict"] == "HOLD"
+    query = "SELECT count(*) AS n FROM pairs WHERE disagrees AND difference IS NOT NULL"
+    status, out, err = run(capsys, "sql", "--config", str(config), "--format", "csv", query)
+    assert (status, out.split()) == (0, ["n", str(differ)]), err
+
+
+def test_a_rule_of_another_task_is_named_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = Path(prepared(tmp_path, "regression", "models:regression"))
+    config.write_text(config.read_text() + "\n[disagreement]\ntop_k = 3\n")
+    status, _, err = run(capsys, "report", "--config", str(config))
+    line = config.read_text().splitlines().index("top_k = 3") + 1
+    assert status == 2
+    assert f"line {line}: [disagreement.top_k] it is of a ranking task, and this is a regression one" in err
+
+
+def test_a_path_that_is_in_no_answer_ends_report_and_gate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "gnomon.toml"
+    rules = '[disagreement.paths]\n"$.totals" = { max_absolute = 1 }\n'
+    config.write_text(CONFIG.format(task="json", more="", model="models:c_json") + rules)
+    (tmp_path / "models.py").write_text(PRIMARIES_AND_CANDIDATES)
+    with Mirror(f"spool:{tmp_path / 'traffic'}", require=True) as mirror:
+        mirror.record({"x": 1}, served={"output": {"total": 1}}, request_id="r")
+    assert run(capsys, "replay", "--config", str(config))[0] == 0
     for command in ("report", "gate"):
-        status, out, err = run(capsys, command, "--config", config)
+        status, out, err = run(capsys, command, "--config", str(config))
         assert (status, out) == (2, "")
-        assert f"has a {task} task, and only binary ones are judged and reported so far" in err
+        assert "disagreement.paths names $.totals, which no answer has; did you mean $.total?" in err
 
 
 def test_true_values_of_a_regression_are_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

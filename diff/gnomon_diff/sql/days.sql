@@ -9,7 +9,8 @@ WITH request AS (
         skew,
         -- Of a stand-in, whose answer is the primary's own, there is no skew. Only rows that `flags` can count.
         CASE WHEN disagrees IS NOT NULL THEN noise + coalesce(skew, 0) END AS f,
-        noise_frac,
+        -- One over the probability with which a row was mirrored and drawn for noise; NULL off the sample.
+        CASE WHEN noise IS NOT NULL THEN {weight} / greatest(noise_frac, 1e-9) END AS drawn,
         candidate_critical,
         candidate_error IS NOT NULL AS candidate_failed,
         served_error IS NOT NULL AS primary_failed,
@@ -39,7 +40,11 @@ fine AS (
         sum(w) FILTER (disagrees) AS flags,
         sum(w) FILTER (f IS NOT NULL) AS noise_rows,
         sum((w * f)::DECIMAL(38, 12)) AS noise_sum,
-        sum((w * f / greatest(noise_frac, 1e-9))::DECIMAL(38, 12)) AS noise_total,
+        sum((drawn * f)::DECIMAL(38, 12)) AS noise_total,
+        sum(drawn::DECIMAL(38, 12)) AS noise_base,
+        sum((drawn * noise)::DECIMAL(38, 12)) FILTER (f IS NOT NULL) AS noise_estimate,
+        sum(drawn::DECIMAL(38, 12)) FILTER (skew IS NOT NULL) AS skew_base,
+        sum((drawn * skew)::DECIMAL(38, 12)) AS skew_estimate,
         sum(w) FILTER (candidate_failed) AS candidate_errors,
         sum(w) FILTER (primary_failed) AS primary_errors,
         count(*) FILTER (candidate_critical) AS critical_errors,

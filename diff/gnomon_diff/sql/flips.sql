@@ -4,6 +4,7 @@ SELECT
     served_label AS "primary",
     candidate_label AS candidate,
     count(*) AS n,
+    sum({weight})::DOUBLE AS weight,
     count(labels.label) AS labelled,
     -- What this answer of the primary ended has no outcome.
     count(*) FILTER (labels.label IS NULL AND served_label = {never}) AS never,

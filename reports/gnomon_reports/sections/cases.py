@@ -99,17 +99,13 @@ def _table(run: Run, rows: Sequence[Example], features: Sequence[str]) -> Markup
     heads: list[tuple[Content, bool]] = [
         ("Kind", False),
         ("Request", False),
-        (run.primary, False),
-        ("score", True),
-        (run.candidate, False),
-        ("score", True),
-        ("Δ", True),
-        ("Label", False),
+        *_heads(run),
         *((value(name, 30), numeric[name]) for name in features),
     ]
     head = [th(_sorter(name), scope="col", cls="num" if number else None) for name, number in heads]
     names = _addresses(rows)
-    body = [_row(row, features, numeric, name) for row, name in zip(rows, names, strict=True)]
+    task = run.comparison.subject.task
+    body = [_row(row, features, numeric, name, task) for row, name in zip(rows, names, strict=True)]
     return div(
         table(caption("Cases", cls="vh"), thead(tr(*head)), tbody(*body), cls="t cases", id="cases-table"),
         cls="scroll",
@@ -124,19 +120,55 @@ def _sorter(name: Content) -> Markup:
     return button(name, type="button", disabled=True, cls="sorter")
 
 
-def _row(row: Example, features: Sequence[str], numeric: dict[str, bool], address: str) -> Markup:
+def _heads(run: Run) -> list[tuple[Content, bool]]:
+    """Of what the two sides answered, as the task has it, and of the label; a head that is number is set right."""
+    task = run.comparison.subject.task
+    if task == "regression":
+        return [(run.primary, True), (run.candidate, True), ("Δ", True)]
+    if task in ("ranking", "json", "text"):
+        return [(run.primary, False), (run.candidate, False)]
+    return [
+        (run.primary, False),
+        ("score", True),
+        (run.candidate, False),
+        ("score", True),
+        ("Δ", True),
+        ("Label", False),
+    ]
+
+
+def _sides(row: Example, task: str) -> list[Markup]:
+    """The cells of `_heads`."""
     delta = None
     if row.served_score is not None and row.candidate_score is not None:
         delta = row.candidate_score - row.served_score
-    return tr(
-        th(value(row.stratum, 40), scope="row"),
-        _text(row.request_id, 14, cls="mono"),
+    if task == "regression":
+        return [_value(row.served_score), _value(row.candidate_score), _value(delta)]
+    if task in ("ranking", "json"):
+        return [_text(row.served_output, 80), _text(row.candidate_output, 80)]
+    if task == "text":
+        return [_text(row.served_label, 80), _text(row.candidate_label, 80)]
+    return [
         _text(row.served_label, 20),
         _number(row.served_score),
         _text(row.candidate_label, 20),
         _number(row.candidate_score),
         _number(delta, sign=True),
         _text(row.label, 20),
+    ]
+
+
+def _value(number: float | None) -> Markup:
+    if number is None:
+        return td("none", cls="num mut")
+    return td(_written(number), cls="num", data_value=repr(number))
+
+
+def _row(row: Example, features: Sequence[str], numeric: dict[str, bool], address: str, task: str) -> Markup:
+    return tr(
+        th(value(row.stratum, 40), scope="row"),
+        _text(row.request_id, 14, cls="mono"),
+        *_sides(row, task),
         *(_feature(row.features.get(name), numeric[name]) for name in features),
         id=address,
     )

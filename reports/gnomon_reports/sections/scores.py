@@ -11,13 +11,17 @@ from gnomon_reports.figure import Figure, Section, grid, num
 from gnomon_reports.markup import Content, a, group, plain, say, strong
 from gnomon_reports.numerals import MINUS, PLAIN, about, count, many, quote, share
 from gnomon_reports.run import Run
+from gnomon_reports.sections.differences import distances_answer, distances_figure
 from gnomon_reports.sentences import data_state
 
+_SEVERAL = "Probabilities of several classes are not compared one by one; [disagreement] can name a distance."
 _EMPTY = "No scores: this task has none, or the models gave none."
 
 
 def scores_section(run: Run) -> Section:
     scores = run.comparison.scores
+    if run.comparison.subject.task != "binary":
+        return _distances(run)
     if scores is None or scores.n == 0:
         return Section(
             "scores", "Scores", "How did the scores move?", [_EMPTY], (), data_state(run) or _EMPTY
@@ -28,6 +32,18 @@ def scores_section(run: Run) -> Section:
         if figure is not None
     ]
     return Section("scores", "Scores", "How did the scores move?", _answer(run, scores), figures)
+
+
+def _distances(run: Run) -> Section:
+    """Of any task but binary: the answers themselves are as far apart as this."""
+    question, figure = "How far apart are they?", distances_figure(run)
+    found = run.comparison.differences
+    if figure is None or found is None:
+        several = run.comparison.subject.task == "multiclass"
+        nothing = _SEVERAL if several else "This task has no distance; [disagreement] can name one."
+        return Section("scores", "Distance", question, ["Not measured."], (), data_state(run) or nothing)
+    answer = [distances_answer(one) for one in found.distances]
+    return Section("scores", "Distance", question, answer, [figure])
 
 
 def score(number: float | None, *, sign: bool = False) -> str:

@@ -147,7 +147,7 @@ def _table(run: Run, segments: list[Segment], axis: Scale, above: bool, name: st
         num("Pairs", narrow=False),
         Column(group(span("Bounds", cls="vh"), head), "pic w34"),
         num("Points, bounds" if above else "Share, bounds"),
-        num("Flips", narrow=False),
+        num(run.flips.capitalize(), narrow=False),
         Column("Finding"),
     ]
     rows = [_row(run, segment, axis, above) for segment in segments]

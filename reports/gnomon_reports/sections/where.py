@@ -31,6 +31,7 @@ from gnomon_reports.markup import (
 )
 from gnomon_reports.numerals import THIN, about, count, day, many, rate, share
 from gnomon_reports.run import Run, flip_name, segment_name
+from gnomon_reports.sections.differences import kinds_figure
 from gnomon_reports.sections.segments import segments_figure
 from gnomon_reports.sentences import counted, data_state
 
@@ -40,7 +41,11 @@ LARGEST_FLIPS = 20
 
 def where_section(run: Run) -> Section:
     found = run.comparison.disagreement
-    figures = [figure for figure in (_flips(run), _days(run), segments_figure(run)) if figure is not None]
+    figures = [
+        figure
+        for figure in (_flips(run), kinds_figure(run), _days(run), segments_figure(run))
+        if figure is not None
+    ]
     empty = data_state(run) or "Nothing to draw."
     return Section(
         "where",
@@ -63,11 +68,12 @@ def _answer(run: Run) -> list[Content]:
         own = rate(segment.rate, segment.low, segment.high, segment.n)
         answer = [
             say(
-                "{bold} {name} flips on {own}{ends} of its {n}, everything else on {rest}, counted.",
+                "{bold} {name} {differs} on {own}{ends} of its {n}, everything else on {rest}, counted.",
                 bold=strong(
-                    f"{share(segment.flips, found.flips)} of the flips sit in {share(segment.n, found.n)} of the traffic."
+                    f"{share(segment.flips, found.flips)} of the {run.flips} sit in {share(segment.n, found.n)} of the traffic."
                 ),
                 name=segment_name(segment.key),
+                differs="flips" if run.flips == "flips" else "differs",
                 own=own.text,
                 ends=own.bracket,
                 n=many(segment.n, "pair"),
@@ -114,7 +120,7 @@ def _flips(run: Run) -> Figure | None:
     if run.changes:
         title = say(
             "{n} answers flip, {part} of them {how}",
-            n=about(found.flips),
+            n=about(sum(flip.n for flip in run.changes)),
             part=share(run.changes[0].n, sum(flip.n for flip in run.changes)),
             how=flip_name(run.changes[0]),
         )
