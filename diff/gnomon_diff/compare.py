@@ -21,6 +21,8 @@ from gnomon_diff.disagreement import disagreement, segments
 from gnomon_diff.estimated import ask_estimated_accuracy
 from gnomon_diff.examples import ask_examples
 from gnomon_diff.latency import ask_latency
+from gnomon_diff.part import Part, part_of
+from gnomon_diff.partaccounts import ask_part_accounts
 from gnomon_diff.questions import Questions
 from gnomon_diff.quoting import literal
 from gnomon_diff.reading import Log, open_log
@@ -29,6 +31,7 @@ from gnomon_diff.segmenting import Split, chosen_splits, possible_splits
 from gnomon_diff.settings import LabelSettings, Policy
 from gnomon_diff.shifts import ask_shifts
 from gnomon_diff.truth import about_labels, ask_truth
+from gnomon_diff.twowindows import Bounds, ask_moved, held_against, shown_part
 from gnomon_diff.views import connect
 from gnomon_diff.window import BUSY_FRAC, EPOCH, Window, first_full_hour, read_upto
 
@@ -49,6 +52,10 @@ def compare(
     pending: Pending | None = None,
     traffic: str = "",
     examples: int = 50,
+    from_ts: datetime.datetime | None = None,
+    to_ts: datetime.datetime | None = None,
+    where: str | None = None,
+    against: Bounds | None = None,
     gnomon_version: str = "",
     now: datetime.datetime | None = None,
 ) -> Comparison:
@@ -66,20 +73,45 @@ def compare(
         pending: what stands in the traffic beyond this opening of the log; None when it could not be reached.
         traffic: its address; shown.
         examples: how many requests to show one by one, at most.
+        from_ts, to_ts: only requests served at or after the one and before the other.
+        where: only requests for which this holds: a condition in SQL on the columns of the view `pairs`.
+        against: another window (from, to), which this one is held against; `where` holds for both.
         gnomon_version, now: shown.
 
     Raises:
-        UsageError: the policy names a segment that the traffic does not have, or one with too many values.
+        UsageError: the policy names a segment that the traffic does not have, or one with too many values; the
+            window or the condition is none.
         LogError: the log cannot be read, or was written by a later gnomon.
     """
     if not isinstance(log, Log):
         log = open_log(log)
+    part = part_of(log, from_ts, to_ts, where)
+    now = now or datetime.datetime.now(datetime.UTC)
+    held = None
+    if against is not None:
+        other = compare(
+            log,
+            experiment,
+            policy,
+            labels=labels,
+            candidate_version=candidate_version,
+            candidate_digest=candidate_digest,
+            pending=pending,
+            examples=0,
+            from_ts=against[0],
+            to_ts=against[1],
+            where=where,
+            now=now,
+        )
+        held = held_against(other)
     with contextlib.closing(connect(log)) as connection:
         questions = Questions(connection, log.folder)
         version, digest = _candidate(questions, candidate_version, candidate_digest)
+        inside = part.condition(f"candidate_digest = {literal(digest)}")
         questions.about(
             candidate=literal(digest),
-            pairs=f"(FROM pairs WHERE candidate_digest = {literal(digest)})",
+            inside=inside,
+            pairs=f"(FROM pairs WHERE {inside})",
             pending=NO_NUMBERS,
             outside=NO_NUMBERS,
         )
@@ -92,15 +124,18 @@ def compare(
         possible = possible_splits(columns, policy.segments)
         overview = _overview(questions, log, possible)
         rows = questions.ask("rows", busy_frac=str(BUSY_FRAC)).to_pylist()
-        now = now or datetime.datetime.now(datetime.UTC)
-        window = _window(rows, pending, now)
+        window = _window(rows, pending, now, part)
         splits = chosen_splits(possible, overview["distinct_values"], policy.segments)
         weighted = not overview["least_weight"] == overview["most_weight"] == 1
         about_labels(questions, window, labels, weighted=weighted)
         sums = ask_days(questions, window, splits, weighted=weighted)
         differ = disagreement(sums)
         errors = [ErrorKind(**row) for row in questions.ask("errors").to_pylist()]
-        accounts = ask_accounts(questions, overview, rows, errors, pending)
+        part_rows = None if part.is_whole else questions.ask("part_rows").to_pylist()[0]
+        if part_rows is None:
+            accounts = ask_accounts(questions, overview, rows, errors, pending)
+        else:
+            accounts = ask_part_accounts(questions, part, overview, part_rows, errors, pending)
         scores, cutoffs = ask_scores(questions)
         correctness, cutoffs = ask_truth(
             questions, experiment, labels, window, sums, splits, cutoffs, weighted=weighted
@@ -124,7 +159,9 @@ def compare(
             ),
             accounts=accounts,
             coverage=Coverage(
-                frac=coverage_frac(accounts), hours_of_week=_hours(questions, experiment.timezone)
+                # What was dropped in a window is not known.
+                frac=coverage_frac(accounts) if part.is_whole else None,
+                hours_of_week=_hours(questions, experiment.timezone),
             ),
             disagreement=differ,
             flips=_flips(questions, differ.n),
@@ -132,7 +169,9 @@ def compare(
             days=day_rows(sums, window),
             scores=scores,
             cutoffs=cutoffs,
-            shifts=ask_shifts(questions, columns, window, sums.days[sums.whole].tolist()),
+            shifts=ask_shifts(questions, columns, window, sums.days[sums.whole].tolist())
+            if against is None
+            else ask_moved(questions, columns, part.moved_to(*against), inside),
             latency=ask_latency(questions, overview, policy),
             errors=errors,
             correctness=correctness,
@@ -141,6 +180,8 @@ def compare(
             queries=questions.asked,
             gnomon_version=gnomon_version,
             generated_at=now,
+            part=None if part_rows is None else shown_part(part, part_rows["pairs_of_all"]),
+            against=held,
         )
 
 
@@ -183,14 +224,18 @@ _FIRST_OF_EACH = (
 )
 
 
-def _window(rows: Sequence[Mapping[str, Any]], pending: Pending | None, now: datetime.datetime) -> Window:
+def _window(
+    rows: Sequence[Mapping[str, Any]], pending: Pending | None, now: datetime.datetime, part: Part
+) -> Window:
     newest = {row["place"]: row["newest"] for row in rows if row["newest"] is not None}
     first = min((row["oldest"] for row in rows if row["oldest"] is not None), default=None)
     reached = read_upto(newest, pending)
+    # A window's days begin and end with it; what lies beyond its end has been read for others.
+    if first is not None and part.from_ts is not None:
+        first = max(first, part.from_ts)
     # No day is over before its end, whatever a clock says.
-    return Window(
-        EPOCH if first is None else first_full_hour(first), None if reached is None else min(reached, now)
-    )
+    ends = [end for end in (reached, now, part.to_ts) if end is not None]
+    return Window(EPOCH if first is None else first_full_hour(first), None if reached is None else min(ends))
 
 
 def _hours(questions: Questions, timezone: str) -> list[list[int]]:
