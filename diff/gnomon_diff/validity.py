@@ -17,7 +17,7 @@ def invalid_because(comparison: Comparison, policy: Policy) -> list[str]:
     """Why the data cannot carry a verdict, in words that say what to mend; empty where it can."""
     accounts, coverage = comparison.accounts, comparison.coverage
     if not accounts.rows:
-        return ["there are no pairs: replay some traffic first (`gnomon replay`)"]
+        return ["there is no data yet: `gnomon replay` reads the traffic and fills the log"]
     reasons = []
     if accounts.missing is None:
         reasons.append(
