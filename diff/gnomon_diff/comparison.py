@@ -666,6 +666,18 @@ class Comparison(Value, frozen=True, kw_only=True):
     part: PartOf | None = None
     against: Against | None = None
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from gnomon_diff.notebook import as_html
+
+        return as_html(self)
+
+    def _repr_markdown_(self) -> str:
+        """The same in Markdown."""
+        from gnomon_diff.notebook import as_markdown
+
+        return as_markdown(self)
+
 
 State = Literal["pass", "fail", "open", "invalid"]
 Outcome = Literal["PROMOTE", "REJECT", "HOLD", "INVALID"]

@@ -6,17 +6,20 @@ import contextlib
 import datetime
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import gnomon_diff
 import gnomon_reports
+import msgspec
 import pyarrow as pa
 from gnomon_capture.errors import TrafficError, UsageError
 from gnomon_diff.comparison import Comparison, Verdict
 from gnomon_diff.decision import Decision
 from gnomon_diff.labels import LoadedLabels
 from gnomon_diff.reading import Log, open_log
+from gnomon_diff.settings import Segments
 from gnomon_diff.views import schema_rows
 from gnomon_replay.log import PairLog, app_id
 from gnomon_replay.model import locate
@@ -62,8 +65,14 @@ def measure(
     to_ts: datetime.datetime | None = None,
     where: str | None = None,
     against: tuple[datetime.datetime | None, datetime.datetime | None] | None = None,
+    log: Log | None = None,
+    segments: Sequence[str] | None = None,
 ) -> Comparison:
     """Measures the log, or the part of it that is named, on which there is no verdict.
+
+    Args:
+        log: as it was opened; by default as it stands now.
+        segments: to split by instead of the policy's.
 
     Raises:
         UsageError: the experiment's task is one that cannot be judged yet.
@@ -76,13 +85,16 @@ def measure(
             f"{config.path} has a {config.experiment.task} task, and only binary ones are judged and reported so far; "
             "its pairs are in the log: read them by `gnomon sql`"
         )
-    log = open_log(config.log)
+    log = log or open_log(config.log)
+    policy = config.policy
+    if segments is not None:
+        policy = msgspec.structs.replace(policy, segments=Segments(by=tuple(segments)))
     primary = config.primary
     digest = locate(candidate, config.folder).digest
     return gnomon_diff.compare(
         log,
         config.experiment,
-        config.policy,
+        policy,
         labels=config.labels,
         candidate_version=candidate.version,
         candidate_digest=digest,

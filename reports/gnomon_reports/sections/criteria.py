@@ -116,7 +116,7 @@ def _rest(rest: Sequence[Criterion]) -> str:
 def _why(run: Run) -> list[Content]:
     """What the gate says of those that fail or are open."""
     unsettled = [c for c in run.criteria if c.state in ("open", "invalid")]
-    return [say("{name}: {why}", name=wording(run, c).name, why=c.why) for c in unsettled[:2]]
+    return [say("{name}: {why}", name=wording(run, c).name, why=grouped(c.why)) for c in unsettled[:2]]
 
 
 def _table(run: Run, criteria: Sequence[Criterion], axis: Scale) -> Markup:
