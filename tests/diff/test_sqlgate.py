@@ -240,8 +240,8 @@ def test_a_statement_ends_at_the_time_limit(folder: Path, sql: str) -> None:
 def test_one_call_that_makes_a_huge_value_is_killed_at_the_time_limit(folder: Path) -> None:
     """DuckDB cannot interrupt it, and does not count its memory."""
     began = time.monotonic()
-    with pytest.raises(UsageError, match=r"longer than 0\.2 s|more memory"):
-        query(folder, "SELECT sum(len(list_resize([range], 400000000))) FROM range(9)", time_limit_s=0.2)
+    with pytest.raises(UsageError, match=r"longer than 0\.2 s"):
+        query(folder, "SELECT len(list_resize([1], 400000000))", time_limit_s=0.2)
     assert time.monotonic() - began < 120
 
 
