@@ -74,8 +74,8 @@ def ask_accounts(
         without_ledger=[process.process for process in processes if process.seen is None],
         balances=[
             *_balances(processes, unnumbered),
-            _balance("paired", paired, predicted + sum(failed.values())),
-            _balance("rows", in_log, paired + duplicates),
+            account_line("paired", paired, predicted + sum(failed.values())),
+            account_line("rows", in_log, paired + duplicates),
         ],
     )
 
@@ -134,25 +134,31 @@ def _balances(processes: Sequence[Process], unnumbered: int) -> list[Balance]:
     """`seen` and `mirrored` over all processes, then those single processes for which one does not balance."""
     with_ledger = [process for process in processes if process.seen is not None]
     if not with_ledger and (processes or unnumbered):
-        lines = [_unknown("seen", _NO_LEDGER)]
+        lines = [unknown_line("seen", _NO_LEDGER)]
     else:
         both = [_seen(process) for process in with_ledger]
-        lines = [_balance("seen", sum(left for left, _ in both), sum(right for _, right in both))]
+        lines = [account_line("seen", sum(left for left, _ in both), sum(right for _, right in both))]
+    whole, *single = mirrored_line(processes, unnumbered)
+    seen = [account_line(f"seen by {process.process}", *_seen(process)) for process in with_ledger]
+    return [*lines, whole, *(line for line in seen if not line.balanced), *single]
+
+
+def mirrored_line(processes: Sequence[Process], unnumbered: int) -> list[Balance]:
+    """Of all processes, then of those single ones for which it does not balance."""
     places = [_places(process) for process in processes]
+    mirrored = sum(process.mirrored for process in processes)
     if not processes and unnumbered:
-        lines.append(_unknown("mirrored", _NOT_NUMBERED))
+        line = unknown_line("mirrored", _NOT_NUMBERED)
     elif None in places:
-        lines.append(_unknown("mirrored", _UNREACHED, sum(process.mirrored for process in processes)))
+        line = unknown_line("mirrored", _UNREACHED, mirrored)
     else:
-        mirrored = sum(process.mirrored for process in processes)
-        lines.append(_balance("mirrored", mirrored, sum(place or 0 for place in places)))
-    single = [_balance(f"seen by {process.process}", *_seen(process)) for process in with_ledger]
-    single += [
-        _balance(f"mirrored by {process.process}", process.mirrored, place)
+        line = account_line("mirrored", mirrored, sum(place or 0 for place in places))
+    single = [
+        account_line(f"mirrored by {process.process}", process.mirrored, place)
         for process, place in zip(processes, places, strict=True)
         if place is not None
     ]
-    return lines + [line for line in single if not line.balanced]
+    return [line, *(line for line in single if not line.balanced)]
 
 
 def _seen(process: Process) -> tuple[int, int]:
@@ -174,11 +180,13 @@ def _places(process: Process) -> int | None:
     )
 
 
-def _balance(name: str, left: int, right: int) -> Balance:
+def account_line(name: str, left: int, right: int) -> Balance:
+    """One whose sides are both known."""
     return Balance(name=name, left=left, right=right, balanced=left == right, reason=None)
 
 
-def _unknown(name: str, reason: str, left: int | None = None) -> Balance:
+def unknown_line(name: str, reason: str, left: int | None = None) -> Balance:
+    """One of which a side cannot be known."""
     return Balance(name=name, left=left, right=None, balanced=None, reason=reason)
 
 

@@ -24,6 +24,8 @@ from gnomon_diff.estimated import ask_estimated_accuracy
 from gnomon_diff.examples import ask_examples
 from gnomon_diff.functions import declared, settle
 from gnomon_diff.latency import ask_latency
+from gnomon_diff.part import Part, part_of
+from gnomon_diff.partaccounts import ask_part_accounts
 from gnomon_diff.questions import Questions
 from gnomon_diff.quoting import literal
 from gnomon_diff.reading import Log, open_log
@@ -33,6 +35,7 @@ from gnomon_diff.segmenting import Split, chosen_splits, possible_splits
 from gnomon_diff.settings import LabelSettings, Policy
 from gnomon_diff.shifts import ask_shifts
 from gnomon_diff.truth import about_labels, ask_truth
+from gnomon_diff.twowindows import Bounds, ask_moved, held_against, shown_part
 from gnomon_diff.views import connect
 from gnomon_diff.window import BUSY_FRAC, EPOCH, Window, first_full_hour, read_upto
 
@@ -53,6 +56,10 @@ def compare(
     pending: Pending | None = None,
     traffic: str = "",
     examples: int = 50,
+    from_ts: datetime.datetime | None = None,
+    to_ts: datetime.datetime | None = None,
+    where: str | None = None,
+    against: Bounds | None = None,
     gnomon_version: str = "",
     now: datetime.datetime | None = None,
 ) -> Comparison:
@@ -70,11 +77,15 @@ def compare(
         pending: what stands in the traffic beyond this opening of the log; None when it could not be reached.
         traffic: its address; shown.
         examples: how many requests to show one by one, at most.
+        from_ts, to_ts: only requests served at or after the one and before the other.
+        where: only requests for which this holds: a condition in SQL on the columns of the view `pairs`.
+        against: another window (from, to), which this one is held against; `where` holds for both.
         gnomon_version, now: shown.
 
     Raises:
         UsageError: the policy names a segment that the traffic does not have, or one with too many values; a
-            declared path is in no answer; the user's function that tells answers apart failed.
+            declared path is in no answer; the user's function that tells answers apart failed; the window or the
+            condition is none.
         LogError: the log cannot be read, or was written by a later gnomon.
     """
     if not isinstance(log, Log):
@@ -82,12 +93,33 @@ def compare(
     elif log.rule.task != experiment.task:
         log = dataclasses.replace(log, rule=Rule.of(experiment))
     rule = log.rule
+    part = part_of(log, from_ts, to_ts, where)
+    now = now or datetime.datetime.now(datetime.UTC)
+    held = None
+    if against is not None:
+        other = compare(
+            log,
+            experiment,
+            policy,
+            labels=labels,
+            candidate_version=candidate_version,
+            candidate_digest=candidate_digest,
+            pending=pending,
+            examples=0,
+            from_ts=against[0],
+            to_ts=against[1],
+            where=where,
+            now=now,
+        )
+        held = held_against(other)
     with contextlib.closing(connect(log)) as connection:
         questions = Questions(connection, log.folder)
         version, digest = _candidate(questions, candidate_version, candidate_digest)
+        inside = part.condition(f"candidate_digest = {literal(digest)}")
         questions.about(
             candidate=literal(digest),
-            pairs=f"(FROM pairs WHERE candidate_digest = {literal(digest)})",
+            inside=inside,
+            pairs=f"(FROM pairs WHERE {inside})",
             pending=NO_NUMBERS,
             outside=NO_NUMBERS,
             stratum=rule.stratum,
@@ -103,8 +135,7 @@ def compare(
         possible = possible_splits(columns, policy.segments)
         overview = _overview(questions, log, possible)
         rows = questions.ask("rows", busy_frac=str(BUSY_FRAC)).to_pylist()
-        now = now or datetime.datetime.now(datetime.UTC)
-        window = _window(rows, pending, now)
+        window = _window(rows, pending, now, part)
         splits = chosen_splits(possible, overview["distinct_values"], policy.segments)
         weighted = not overview["least_weight"] == overview["most_weight"] == 1
         questions.about(weight=WEIGHT if weighted else "1")
@@ -112,7 +143,11 @@ def compare(
         sums = ask_days(questions, window, splits)
         differ = disagreement(sums)
         errors = [ErrorKind(**row) for row in questions.ask("errors").to_pylist()]
-        accounts = ask_accounts(questions, overview, rows, errors, pending)
+        part_rows = None if part.is_whole else questions.ask("part_rows").to_pylist()[0]
+        if part_rows is None:
+            accounts = ask_accounts(questions, overview, rows, errors, pending)
+        else:
+            accounts = ask_part_accounts(questions, part, overview, part_rows, errors, pending)
         scores, cutoffs = ask_scores(questions) if experiment.task == "binary" else (None, [])
         correctness, cutoffs = ask_truth(
             questions, experiment, labels, window, sums, splits, cutoffs, weighted=weighted
@@ -136,7 +171,9 @@ def compare(
             ),
             accounts=accounts,
             coverage=Coverage(
-                frac=coverage_frac(accounts), hours_of_week=_hours(questions, experiment.timezone)
+                # What was dropped in a window is not known.
+                frac=coverage_frac(accounts) if part.is_whole else None,
+                hours_of_week=_hours(questions, experiment.timezone),
             ),
             disagreement=differ,
             flips=_flips(questions, sums.all_traffic.total("rows")) if rule.has_matrix else [],
@@ -144,7 +181,9 @@ def compare(
             days=day_rows(sums, window),
             scores=scores,
             cutoffs=cutoffs,
-            shifts=ask_shifts(questions, columns, window, sums.days[sums.whole].tolist()),
+            shifts=ask_shifts(questions, columns, window, sums.days[sums.whole].tolist())
+            if against is None
+            else ask_moved(questions, columns, part.moved_to(*against), inside),
             latency=ask_latency(questions, overview, policy),
             errors=errors,
             correctness=correctness,
@@ -156,6 +195,8 @@ def compare(
             differences=ask_differences(
                 questions, rule, declared(rule), sums.all_traffic, examples=examples > 0
             ),
+            part=None if part_rows is None else shown_part(part, part_rows["pairs_of_all"]),
+            against=held,
         )
 
 
@@ -198,14 +239,18 @@ _FIRST_OF_EACH = (
 )
 
 
-def _window(rows: Sequence[Mapping[str, Any]], pending: Pending | None, now: datetime.datetime) -> Window:
+def _window(
+    rows: Sequence[Mapping[str, Any]], pending: Pending | None, now: datetime.datetime, part: Part
+) -> Window:
     newest = {row["place"]: row["newest"] for row in rows if row["newest"] is not None}
     first = min((row["oldest"] for row in rows if row["oldest"] is not None), default=None)
     reached = read_upto(newest, pending)
+    # A window's days begin and end with it; what lies beyond its end has been read for others.
+    if first is not None and part.from_ts is not None:
+        first = max(first, part.from_ts)
     # No day is over before its end, whatever a clock says.
-    return Window(
-        EPOCH if first is None else first_full_hour(first), None if reached is None else min(reached, now)
-    )
+    ends = [end for end in (reached, now, part.to_ts) if end is not None]
+    return Window(EPOCH if first is None else first_full_hour(first), None if reached is None else min(ends))
 
 
 def _hours(questions: Questions, timezone: str) -> list[list[int]]:

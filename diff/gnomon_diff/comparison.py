@@ -77,6 +77,22 @@ class Subject(Value, frozen=True, kw_only=True):
     timezone: str
 
 
+class PartOf(Value, frozen=True, kw_only=True):
+    """Which part of the traffic was compared: chosen by whoever asked, so that no verdict is given on it.
+
+    Attributes:
+        from_ts, to_ts: requests served at or after, and before; null: no bound.
+        where: a condition on the columns of the view `pairs`; null: none. The accounts of such a part begin with
+            `paired`: what was sent and did not become a pair has no columns to ask.
+        pairs_of_all: of this candidate in the whole log, duplicates that the flag missed included.
+    """
+
+    from_ts: datetime.datetime | None
+    to_ts: datetime.datetime | None
+    where: str | None
+    pairs_of_all: int
+
+
 class Process(Value, frozen=True, kw_only=True):
     """The account of one capturing process; seq counts what it sent, from 0."""
 
@@ -676,8 +692,31 @@ class Query(Value, frozen=True, kw_only=True):
     sql: str
 
 
+class Against(Value, frozen=True, kw_only=True):
+    """The window that another one is held against. Both figures of a pair have intervals of their own; their
+    difference has none.
+
+    Attributes:
+        pairs, predicted: as in its accounts.
+    """
+
+    part: PartOf
+    first_ts: datetime.datetime | None
+    last_ts: datetime.datetime | None
+    days: int
+    pairs: int
+    predicted: int
+    disagreement: Disagreement
+    correctness: Correctness | None
+
+
 class Comparison(Value, frozen=True, kw_only=True):
-    """Everything that a comparison says. Whoever shows or judges it needs nothing else."""
+    """Everything that a comparison says. Whoever shows or judges it needs nothing else.
+
+    Attributes:
+        part: null: all of the traffic.
+        against: another window of the same candidate; `shifts` are then from that window to this one.
+    """
 
     subject: Subject
     accounts: Accounts
@@ -698,11 +737,25 @@ class Comparison(Value, frozen=True, kw_only=True):
     generated_at: datetime.datetime
     estimated_accuracy: EstimatedAccuracy | None = None
     differences: Differences | None = None  # null in older documents
+    part: PartOf | None = None
+    against: Against | None = None
 
     @property
     def declared(self) -> dict[str, Any]:
         """What `[disagreement]` sets."""
         return {} if self.differences is None else self.differences.declared
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from gnomon_diff.notebook import as_html
+
+        return as_html(self)
+
+    def _repr_markdown_(self) -> str:
+        """The same in Markdown."""
+        from gnomon_diff.notebook import as_markdown
+
+        return as_markdown(self)
 
 
 State = Literal["pass", "fail", "open", "invalid"]

@@ -7,6 +7,7 @@ Layers, each of which would do alone against all that we know of:
      follow raw pointers;
   3. DuckDB may touch the snapshot's files and no others, loads no extension, and takes no setting any more.
 The third alone would not do: DuckDB's permission to read a file is also one to overwrite it.
+All of it happens in a process of its own, whose memory and time the system limits (`queryprocess`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import difflib
 import json
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import pyarrow as pa
 from gnomon_capture.errors import UsageError
 from gnomon_replay.errors import LogError
 
+from gnomon_diff.queryprocess import Limits, answer_apart, too_long
 from gnomon_diff.quoting import literal, path
 from gnomon_diff.reading import Log, open_log
 from gnomon_diff.views import connect, views
@@ -46,11 +48,13 @@ def query(
 ) -> pa.Table:
     """Answers one SELECT over the views of a log. May be called from any thread.
 
+    It runs in a process of its own (`queryprocess`), so that whatever it does ends with its limits, or at once with a
+    Ctrl-C.
+
     Args:
         log: an opened log, or its folder, `<log>/<experiment>`.
         sql: one statement: SELECT, or what parses as one (FROM …, VALUES, DESCRIBE, SUMMARIZE, SHOW).
-        time_limit_s: it is interrupted after that. DuckDB notices between steps: one call that makes a value of
-            gigabytes runs on until the value is made.
+        time_limit_s: it is stopped after that.
         memory_limit_bytes: of DuckDB's operators.
         answer_limit_bytes: of the rows it returns.
 
@@ -61,11 +65,20 @@ def query(
     """
     if not isinstance(log, Log):
         log = open_log(log)
-    with contextlib.closing(connect(log)) as connection, _explained(log, time_limit_s):
-        _close(connection, log.files, memory_limit_bytes)
-        statement = _one_select(connection, sql)
-        with _interrupted_after(connection, time_limit_s):
-            return _collected(connection.sql(statement).to_arrow_reader(_ROWS_AT_ONCE), answer_limit_bytes)
+    with contextlib.closing(duckdb.connect()) as parser, _explained(log, time_limit_s):
+        one_select(parser, sql)  # what is refused needs no process
+    limits = Limits(time_s=time_limit_s, memory_bytes=memory_limit_bytes, answer_bytes=answer_limit_bytes)
+    return answer_apart(_answer, log, sql, limits)
+
+
+def _answer(log: Log, sql: str, limits: Limits, ready: Callable[[], None]) -> pa.Table:
+    """What `query` does, in the process that is made for it. The statement is checked here, where it runs."""
+    with contextlib.closing(connect(log)) as connection, _explained(log, limits.time_s):
+        _close(connection, log.files, limits.memory_bytes)
+        statement = one_select(connection, sql)
+        ready()
+        with _interrupted_after(connection, limits.time_s):
+            return _collected(connection.sql(statement).to_arrow_reader(_ROWS_AT_ONCE), limits.answer_bytes)
 
 
 def _close(connection: duckdb.DuckDBPyConnection, files: Iterable[str], memory_limit_bytes: int) -> None:
@@ -80,8 +93,8 @@ def _close(connection: duckdb.DuckDBPyConnection, files: Iterable[str], memory_l
     connection.execute("SET lock_configuration = true")
 
 
-def _one_select(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
-    """The statement, if it is one SELECT through and through.
+def one_select(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
+    """The statement, if it is one SELECT through and through. The connection needs no views: nothing runs.
 
     Raises:
         UsageError: it is not.
@@ -104,7 +117,7 @@ def _one_select(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
         tree = json.loads(
             connection.execute("SELECT json_serialize_sql(?)", [statement.query]).fetchall()[0][0]
         )
-        for node in _nodes(tree):
+        for node in nodes(tree):
             _require_reading(node)
     except RecursionError as exc:
         raise UsageError("this query is nested too deeply") from exc
@@ -113,14 +126,14 @@ def _one_select(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
     return statement.query
 
 
-def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+def nodes(tree: Any) -> Iterator[dict[str, Any]]:
     """Every object in a parsed statement."""
     if isinstance(tree, dict):
         yield tree
         tree = list(tree.values())
     if isinstance(tree, list):
         for part in tree:
-            yield from _nodes(part)
+            yield from nodes(part)
 
 
 def _require_reading(node: dict[str, Any]) -> None:
@@ -167,21 +180,15 @@ def _explained(log: Log, time_limit_s: float) -> Iterator[None]:
     try:
         yield
     except duckdb.InterruptException as exc:
-        raise _too_long(time_limit_s) from exc
+        raise too_long(time_limit_s) from exc
     except duckdb.IOException as exc:
         raise LogError(str(log.folder), f"{log.folder} changed while it was read; ask again: {exc}") from exc
     except OSError as exc:  # what a streamed answer raises for an error on the way
         if "INTERRUPT" in str(exc):
-            raise _too_long(time_limit_s) from exc
+            raise too_long(time_limit_s) from exc
         raise UsageError(_words(exc, log)) from exc
     except duckdb.Error as exc:
         raise UsageError(_words(exc, log)) from exc
-
-
-def _too_long(time_limit_s: float) -> UsageError:
-    return UsageError(
-        f"the query ran longer than {time_limit_s:g} s; ask for less, or count instead of listing"
-    )
 
 
 _UNKNOWN = re.compile(r'(?:Referenced column|column named|Table with name) "?([^"\s]+)"?')

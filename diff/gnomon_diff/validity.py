@@ -16,8 +16,10 @@ CHANCE_SD = 3.09
 def invalid_because(comparison: Comparison, policy: Policy) -> list[str]:
     """Why the data cannot carry a verdict, in words that say what to mend; empty where it can."""
     accounts, coverage = comparison.accounts, comparison.coverage
+    if comparison.part is not None:
+        return ["this is a part of the traffic, chosen by whoever asked, and a verdict is about all of it"]
     if not accounts.rows:
-        return ["there are no pairs: replay some traffic first (`gnomon replay`)"]
+        return ["there is no data yet: `gnomon replay` reads the traffic and fills the log"]
     reasons = []
     if accounts.missing is None:
         reasons.append(

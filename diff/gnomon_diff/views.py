@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import msgspec
 import pyarrow as pa
+from gnomon_capture.errors import UsageError
 from gnomon_replay import pairs as stored
 from gnomon_replay.pairs import PARTITION_BY
 
@@ -109,10 +110,40 @@ def connect(log: Log) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def schema_text(log: Log) -> str:
-    """The views and their columns, for people."""
+def named_views(log: Log, name: str | None) -> tuple[View, ...]:
+    """The view of this name; None: all.
+
+    Raises:
+        UsageError: there is none.
+    """
+    known = {view.name: view for view in views(log)}
+    if name is None:
+        return tuple(known.values())
+    if name not in known:
+        raise UsageError(f"there is no view {name!r}; there are {', '.join(known)}")
+    return (known[name],)
+
+
+def schema_rows(log: Log, name: str | None = None) -> list[dict[str, str | None]]:
+    """A row for each column, for programs: `view`, `column`, `type` (DuckDB's), `meaning`, and `origin`, the feature
+    or attribute that it is. Of one view, or of all."""
+    return [
+        {
+            "view": view.name,
+            "column": column.name,
+            "type": column.type,
+            "meaning": column.meaning,
+            "origin": column.origin,
+        }
+        for view in named_views(log, name)
+        for column in view.columns
+    ]
+
+
+def schema_text(log: Log, name: str | None = None) -> str:
+    """The views and their columns, for people. Of one view, or of all."""
     parts = []
-    for view in views(log):
+    for view in named_views(log, name):
         width = max(len(column.name) for column in view.columns)
         kinds = max(len(column.type) for column in view.columns)
         rows = [

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gnomon_capture import Mirror
     from gnomon_capture.adapters import ASGIMirror, MirroredEstimator, WSGIMirror, mirrored
-    from gnomon_diff import compare, judge, open_log
+    from gnomon_diff import judge
+
+    from gnomon.openlog import compare, open_log
 
 __version__ = _version("gnomon")
 
@@ -21,10 +23,10 @@ _HOMES = {
     "Mirror": "gnomon_capture",
     "MirroredEstimator": "gnomon_capture.adapters",
     "WSGIMirror": "gnomon_capture.adapters",
-    "compare": "gnomon_diff",
+    "compare": "gnomon.openlog",
     "judge": "gnomon_diff",
     "mirrored": "gnomon_capture.adapters",
-    "open_log": "gnomon_diff",
+    "open_log": "gnomon.openlog",
 }
 
 __all__ = [

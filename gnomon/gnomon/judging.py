@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
+import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import gnomon_diff
 import gnomon_reports
+import msgspec
 import pyarrow as pa
 from gnomon_capture.errors import TrafficError, UsageError
 from gnomon_diff.comparison import Comparison, Verdict
 from gnomon_diff.decision import Decision
 from gnomon_diff.labels import LoadedLabels
 from gnomon_diff.reading import Log, open_log
+from gnomon_diff.settings import Segments
+from gnomon_diff.views import schema_rows
 from gnomon_replay.log import PairLog, app_id
 from gnomon_replay.model import locate
 from gnomon_replay.pending import Pending, count_pending
@@ -36,31 +42,9 @@ class Judged:
 
 
 def compare_and_judge(config: Config, candidate: Model, *, examples: int, advisory: bool = False) -> Judged:
-    """Measures the log and judges the candidate by the experiment's policy.
-
-    Raises:
-        ModelError: a model's file cannot be read; its digest says which pairs are its.
-        LogError, DecisionError: the log or its decisions cannot be read.
-        UsageError: the policy or `[disagreement]` does not fit the log.
-    """
+    """Measures the log and judges the candidate by the experiment's policy. Raises what `measure` raises."""
     history = read_decisions(config.log / "decisions")
-    log = open_log(config.log, config.rule)
-    primary = config.primary
-    digest = locate(candidate, config.folder).digest
-    comparison = gnomon_diff.compare(
-        log,
-        config.experiment,
-        config.policy,
-        labels=config.labels,
-        candidate_version=candidate.version,
-        candidate_digest=digest,
-        primary_version=primary.version,
-        primary_digest=None if primary.model is None else locate(primary, config.folder).digest,
-        pending=_pending(config, log, digest),
-        traffic=config.traffic.address,
-        examples=examples,
-        gnomon_version=__version__,
-    )
+    comparison = measure(config, candidate, examples=examples)
     verdict = gnomon_diff.judge(
         comparison,
         config.policy,
@@ -70,6 +54,55 @@ def compare_and_judge(config: Config, candidate: Model, *, examples: int, adviso
         advisory=advisory,
     )
     return Judged(comparison, verdict)
+
+
+def measure(
+    config: Config,
+    candidate: Model,
+    *,
+    examples: int,
+    from_ts: datetime.datetime | None = None,
+    to_ts: datetime.datetime | None = None,
+    where: str | None = None,
+    against: tuple[datetime.datetime | None, datetime.datetime | None] | None = None,
+    log: Log | None = None,
+    segments: Sequence[str] | None = None,
+) -> Comparison:
+    """Measures the log, or the part of it that is named, on which there is no verdict.
+
+    Args:
+        log: as it was opened; by default as it stands now.
+        segments: to split by instead of the policy's.
+
+    Raises:
+        ModelError: a model's file cannot be read; its digest says which pairs are its.
+        LogError, DecisionError: the log or its decisions cannot be read.
+        UsageError: the policy or `[disagreement]` does not fit the log, or the part is none.
+    """
+    log = log or open_log(config.log, config.rule)
+    policy = config.policy
+    if segments is not None:
+        policy = msgspec.structs.replace(policy, segments=Segments(by=tuple(segments)))
+    primary = config.primary
+    digest = locate(candidate, config.folder).digest
+    return gnomon_diff.compare(
+        log,
+        config.experiment,
+        policy,
+        labels=config.labels,
+        candidate_version=candidate.version,
+        candidate_digest=digest,
+        primary_version=primary.version,
+        primary_digest=None if primary.model is None else locate(primary, config.folder).digest,
+        pending=_pending(config, log, digest),
+        traffic=config.traffic.address,
+        examples=examples,
+        from_ts=from_ts,
+        to_ts=to_ts,
+        where=where,
+        against=against,
+        gnomon_version=__version__,
+    )
 
 
 def _pending(config: Config, log: Log, digest: str) -> Pending | None:
@@ -90,13 +123,11 @@ def _pending(config: Config, log: Log, digest: str) -> Pending | None:
         return count_pending(source, kept, lambda places: kept(places, BEGAN))
 
 
-def write_report(config: Config, judged: Judged, *, examples: bool) -> Path:
+def write_report(config: Config, comparison: Comparison, verdict: Verdict | None, *, examples: bool) -> Path:
     """Writes the page and comparison.json, with requests one by one or without; returns the page's path."""
     folder = config.log / "reports"
     policy = config.path.read_text(encoding="utf-8")
-    page = gnomon_reports.write(
-        judged.comparison, judged.verdict, folder, policy_text=policy, examples=examples
-    )
+    page = gnomon_reports.write(comparison, verdict, folder, policy_text=policy, examples=examples)
     here = Path.cwd()
     return page.relative_to(here) if page.is_relative_to(here) else page
 
@@ -175,11 +206,18 @@ ORDER BY ALL
 """
 
 
-def query(config: Config, sql: str) -> pa.Table:
+def query(config: Config, sql: str, *, time_limit_s: float = 60.0) -> pa.Table:
     """Answers one SELECT over the log."""
-    return gnomon_diff.query(open_log(config.log, config.rule), sql)
+    return gnomon_diff.query(open_log(config.log, config.rule), sql, time_limit_s=time_limit_s)
 
 
-def schema(config: Config) -> str:
-    """The views and their columns."""
-    return gnomon_diff.schema_text(open_log(config.log, config.rule))
+def schema(config: Config, view: str | None, *, as_json: bool) -> str:
+    """The views and their columns, as text or as JSON; None: of all views.
+
+    Raises:
+        UsageError: there is no such view.
+    """
+    log = open_log(config.log, config.rule)
+    if as_json:
+        return json.dumps(schema_rows(log, view), ensure_ascii=False, indent=2)
+    return gnomon_diff.schema_text(log, view).rstrip()

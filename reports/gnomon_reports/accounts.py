@@ -26,6 +26,9 @@ def stages(run: Run) -> list[tuple[str, int | None]]:
     """Served, mirrored, paired, predicted, labelled; null where it is not known."""
     accounts, right = run.comparison.accounts, run.comparison.correctness
     labelled = right.labelled if right is not None else 0
+    part = run.comparison.part
+    if part is not None and part.where is not None:  # what did not become a pair has no columns to ask
+        return [("paired", accounts.paired), ("predicted", accounts.predicted), ("labelled", labelled)]
     return [
         ("served", accounts.seen),
         ("mirrored", accounts.mirrored),
@@ -72,7 +75,7 @@ def funnel(run: Run) -> Markup:
     wrong = [line for line in run.comparison.accounts.balances if line.balanced is False]
     return div(
         h2(
-            "From served to labelled ",
+            "From paired to labelled " if stages(run)[0][0] == "paired" else "From served to labelled ",
             span(balance_chip(run, "balances", "does not balance")),
             cls="h3 beside-chip",
         ),

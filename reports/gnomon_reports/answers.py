@@ -6,6 +6,7 @@ from gnomon_diff.comparison import Criterion
 
 from gnomon_reports.markup import Content, a, code, say, strong
 from gnomon_reports.numerals import THIN, about, many, minute, rate, share
+from gnomon_reports.part import CHOSEN
 from gnomon_reports.run import Run, flip_name, segment_name
 from gnomon_reports.sentences import FIRST_INTERVAL_DAY, counted, data_state, next_look
 
@@ -77,6 +78,10 @@ def nowhere(run: Run) -> str:
 
 def how_sure(run: Run) -> Content:
     verdict, days = run.verdict, run.whole_days
+    if run.comparison.part is not None:
+        return CHOSEN
+    if verdict is not None and verdict.verdict == "INVALID" and not run.comparison.accounts.rows:
+        return "Not at all: there is no data yet."
     if verdict is not None and verdict.verdict == "INVALID":
         return "Not at all: this data cannot carry a verdict until it is mended."
     if verdict is not None and verdict.verdict == "REJECT":
@@ -95,6 +100,8 @@ def how_sure(run: Run) -> Content:
 
 def what_next(run: Run) -> Content:
     verdict = run.verdict
+    if run.comparison.part is not None:
+        return say("{command} judges all of the traffic.", command=code("gnomon gate"))
     if verdict is None:
         return say(
             "Declare what is allowed in {gate}, then run {command}.",
@@ -105,6 +112,11 @@ def what_next(run: Run) -> Content:
         until = "" if verdict.valid_until is None else f" before {minute(verdict.valid_until)}"
         limits = a("what this shadow cannot tell", href="#verdict-limits")
         return say("Promote{until}; after that, ask again. First read {limits}.", until=until, limits=limits)
+    if verdict.verdict == "INVALID" and not run.comparison.accounts.rows:
+        return say(
+            "There is no data yet: {command} reads the traffic and fills the log.",
+            command=code("gnomon replay"),
+        )
     if verdict.verdict == "INVALID":
         target, name = "#input", "the log"
         if not run.balanced:

@@ -62,8 +62,9 @@ def _put(aside: Path, parent: Path, name: str) -> Path:
 
 
 def folder_name(comparison: Comparison) -> str:
-    """`20140102T091200Z-3.3`: sorts by time; no version can lead out of the folder."""
+    """`20140102T091200Z-3.3`, `…-part` of a part: sorts by time; no version can lead out of the folder."""
     moment = comparison.generated_at
     moment = moment.astimezone(datetime.UTC) if moment.tzinfo else moment
     version = re.sub(r"[^A-Za-z0-9._-]+", "_", comparison.subject.candidate_version)[:60].strip("._-")
-    return f"{moment:%Y%m%dT%H%M%SZ}-{version or 'candidate'}"
+    part = "" if comparison.part is None else "-part"
+    return f"{moment:%Y%m%dT%H%M%SZ}-{version or 'candidate'}{part}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from gnomon_reports.markup import Content, code, listed, say, value
 from gnomon_reports.numerals import about, many, share
+from gnomon_reports.part import size
 from gnomon_reports.run import Run
 
 MOST = 6
@@ -22,6 +23,9 @@ def _lines(run: Run) -> Iterator[tuple[float, Content]]:
     """Each limit with the share of the traffic that it is about."""
     comparison, accounts = run.comparison, run.comparison.accounts
     candidate = run.candidate
+    part = comparison.part
+    if part is not None:
+        yield 4.0, f"What the rest of the traffic says: these are {size(run, part)}."
     yield 3.0, say("What people would have done: nobody acted on {candidate}'s answers.", candidate=candidate)
     if run.whole_days:
         yield 1.1, f"Seasons, events and kinds of day not in these {many(run.whole_days, 'day')}."

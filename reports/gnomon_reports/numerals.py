@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import re
 from dataclasses import dataclass
 
 THIN = "\u202f"
@@ -102,6 +103,11 @@ def fixed(number: float, digits: int, *, signed: bool = False) -> str:
 def count(number: float) -> str:
     """Exact, in thin groups: `163 149`."""
     return fixed(round(number), 0)
+
+
+def grouped(text: str) -> str:
+    """A sentence of the gate, its numbers in the page's thin groups: `1,204 of 5,000` has commas."""
+    return re.sub(r"(?<=\d),(?=\d{3}(?!\d))", THIN, text)
 
 
 def about(number: float) -> str:

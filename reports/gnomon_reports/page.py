@@ -35,6 +35,7 @@ from gnomon_reports.markup import (
 )
 from gnomon_reports.numerals import minute
 from gnomon_reports.run import Run, without_examples
+from gnomon_reports.sections.against import against_section
 from gnomon_reports.sections.cases import cases_section
 from gnomon_reports.sections.cost import cost_section
 from gnomon_reports.sections.how import how_section
@@ -101,9 +102,10 @@ def render(
 
 def _sections(run: Run) -> list[Section]:
     """In the order in which an engineer asks. Skew comes first, because it undermines the rest."""
-    skew = skew_section(run)
+    skew, against = skew_section(run), against_section(run)
     return [
         *([skew] if skew else []),
+        *([against] if against else []),
         where_section(run),
         scores_section(run),
         input_section(run),

@@ -10,7 +10,8 @@ from gnomon_diff.comparison import Criterion, Verdict
 
 from gnomon_reports.criteria import estimate_of, limit_number, limit_of, wording
 from gnomon_reports.markup import Content, group, plain, say, strong
-from gnomon_reports.numerals import about, day, in_words, many, rate, sentence, share
+from gnomon_reports.numerals import about, day, grouped, in_words, many, rate, sentence, share
+from gnomon_reports.part import part_sentence
 from gnomon_reports.run import Run, segment_name
 
 FIRST_INTERVAL_DAY = 7
@@ -18,6 +19,8 @@ WORDS = {"PROMOTE": "pass", "REJECT": "fail", "HOLD": "open", "INVALID": "invali
 
 
 def verdict_word(run: Run) -> str:
+    if run.comparison.part is not None:
+        return "A PART"  # whoever judged it: no verdict is shown on a part
     return "NOT JUDGED" if run.verdict is None else run.verdict.verdict
 
 
@@ -29,6 +32,9 @@ def verdict_state(run: Run) -> str:
 def verdict_sentence(run: Run) -> Content:
     """The verdict, its one reason, the interval of that reason, its limit."""
     verdict = run.verdict
+    part = run.comparison.part
+    if part is not None:
+        return part_sentence(run, part, data_state(run) or counted(run))
     if verdict is None:
         return say("No policy judged this comparison. {what}", what=data_state(run) or counted(run))
     if verdict.verdict == "PROMOTE":
@@ -37,7 +43,9 @@ def verdict_sentence(run: Run) -> Content:
         return _reject(run, verdict)
     if verdict.verdict == "HOLD":
         return _hold(run, verdict)
-    return say("No verdict: {reason}", reason=_continued(verdict.reason.removeprefix("No verdict: ")))
+    return say(
+        "No verdict: {reason}", reason=_continued(grouped(verdict.reason).removeprefix("No verdict: "))
+    )
 
 
 def _continued(reason: str) -> str:
@@ -48,7 +56,7 @@ def _continued(reason: str) -> str:
 def _promote(run: Run, verdict: Verdict) -> Content:
     closest = next((c for c in run.criteria if c.limit), None)
     if closest is None:
-        return verdict.reason
+        return grouped(verdict.reason)
     return say(
         "Promote {candidate}. {all} shown to lie within {limits}; the closest is {name}, {size}{ends} against {limit}.",
         all=f"All {about(len(run.criteria))} criteria are"
@@ -62,7 +70,7 @@ def _promote(run: Run, verdict: Verdict) -> Content:
 def _reject(run: Run, verdict: Verdict) -> Content:
     failed = [c for c in run.criteria if c.state == "fail"]
     if not failed:
-        return verdict.reason
+        return grouped(verdict.reason)
     more = len(failed) - 1
     others = (
         f" {sentence(in_words(more))} more {'is' if more == 1 else 'are'} beyond the limit." if more else ""
@@ -116,7 +124,7 @@ def _hold(run: Run, verdict: Verdict) -> Content:
         return _too_few_days(run, verdict, verdict.next_look)
     still_open = [c for c in run.criteria if c.state == "open"]
     if verdict.look is None or not still_open:
-        return say("Not yet: {reason}", reason=_continued(verdict.reason.removeprefix("Not yet: ")))
+        return say("Not yet: {reason}", reason=_continued(grouped(verdict.reason).removeprefix("Not yet: ")))
     within, more = sum(c.state == "pass" for c in run.criteria), len(still_open) - 1
     return say(
         "Not yet. {within} of {all} criteria are within limits; {name} is open{at} against {limit}.{more} {next}",
@@ -203,6 +211,11 @@ def counted(run: Run, unknown: str = "") -> str:
     return (
         f"{about(found.flips)} of {about(found.n)} answers differed: {quoted.text}{quoted.bracket}{unknown}."
     )
+
+
+def not_judged(verdict: Verdict) -> list[str]:
+    """The criteria of the defaults that were not judged, each with the reason."""
+    return [f"{name.replace('_', ' ')} ({grouped(why)})" for name, why in verdict.not_judged.items()]
 
 
 def headline(run: Run) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from gnomon_diff.comparison import Comparison, Verdict
 
 from gnomon_reports.answers import answers
@@ -10,7 +12,7 @@ from gnomon_reports.limits import limits
 from gnomon_reports.markup import Content, plain, printable
 from gnomon_reports.numerals import THIN, about
 from gnomon_reports.run import Run
-from gnomon_reports.sentences import verdict_sentence, verdict_word
+from gnomon_reports.sentences import not_judged, verdict_sentence, verdict_word
 
 MOST = 12
 
@@ -26,13 +28,18 @@ def summary_text(comparison: Comparison, verdict: Verdict | None) -> str:
         "\n".join(f"{name + ':':14}{_text(answer)}" for name, answer in answers(run)),
         "\n".join(["What this shadow cannot tell:", *(f"  - {_text(line)}" for line in limits(run)[:3])]),
     ]
+    if verdict is not None and verdict.not_judged:
+        blocks.insert(3, "\n".join(["Not judged:", *(f"  {_text(line)}" for line in not_judged(verdict))]))
     if verdict is not None and verdict.notes:
         blocks.insert(2, "\n".join(_text(note) for note in verdict.notes))
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def _text(content: Content) -> str:
-    return printable(" ".join(plain(content).replace(THIN, " ").split()))
+    """As a terminal shows it, with the thousands' commas of all other commands."""
+    return printable(
+        " ".join(re.sub(rf"(?<=\d){THIN}(?=\d)", ",", plain(content)).replace(THIN, " ").split())
+    )
 
 
 def _criteria(run: Run) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -233,6 +235,45 @@ def test_a_statement_ends_at_the_time_limit(folder: Path, sql: str) -> None:
     with pytest.raises(UsageError, match=r"longer than 0\.5 s"):
         query(folder, sql, time_limit_s=0.5, answer_limit_bytes=1 << 40)
     assert time.monotonic() - began < 10
+
+
+def test_one_call_that_makes_a_huge_value_is_killed_at_the_time_limit(folder: Path) -> None:
+    """DuckDB cannot interrupt it, and does not count its memory."""
+    began = time.monotonic()
+    with pytest.raises(UsageError, match=r"longer than 0\.2 s"):
+        query(folder, "SELECT len(list_resize([1], 400000000))", time_limit_s=0.2)
+    assert time.monotonic() - began < 120
+
+
+def test_one_call_that_makes_a_huge_value_ends_at_what_the_process_may_reserve(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"Out of Memory|more memory"):
+        query(folder, "SELECT len(list_resize([1], 4000000000))", time_limit_s=100)
+
+
+def test_ctrl_c_ends_a_query_at_once_and_leaves_no_process(folder: Path) -> None:
+    script = (
+        "import sys, threading, os, signal, time, subprocess\n"
+        "from gnomon_diff import queryprocess, query\n"
+        "heard = queryprocess._next\n"
+        "def then_interrupted(stream, deadline):\n"
+        "    if deadline is not None:\n"  # the query runs
+        "        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "    return heard(stream, deadline)\n"
+        "queryprocess._next = then_interrupted\n"
+        "try:\n"
+        "    query(sys.argv[1], 'SELECT sum(len(list_resize([range], 400000000))) FROM range(99)', time_limit_s=250)\n"
+        "except KeyboardInterrupt:\n"
+        "    left = [name for name in os.listdir('/proc') if name.isdigit() and _parent(name) == os.getpid()]\n"
+        "    print('interrupted', left)\n"
+    ).replace(
+        "try:\n",
+        "def _parent(pid):\n    try:\n        return int(open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[1])\n    except OSError:\n        return 0\ntry:\n",
+        1,
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", script, str(folder)], capture_output=True, text=True, timeout=240
+    )
+    assert out.stdout.split() == ["interrupted", "[]"], out.stderr
 
 
 def test_a_statement_ends_at_the_memory_limit(folder: Path) -> None:

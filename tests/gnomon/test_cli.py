@@ -202,6 +202,79 @@ def test_an_empty_log_gives_a_page_that_says_so_and_an_invalid_verdict(capsys, f
     assert (status, json.loads(out)["verdict"]) == (4, "INVALID")
 
 
+def test_an_empty_log_names_the_command_that_feeds_it(capsys, folder):
+    mirrored(folder)
+    status, out, _ = run(capsys, "gate", "--config", str(folder / "gnomon.toml"))
+    assert status == 4
+    assert "There is no data yet: gnomon replay" in out
+    assert "Mend" not in out
+
+
+def test_a_part_has_a_page_without_a_verdict_and_the_gate_takes_none(capsys, folder):
+    mirrored(folder)
+    config = str(folder / "gnomon.toml")
+    assert run(capsys, "replay", "--config", config)[0] == 0
+    for options in (
+        ["--where", "x > 5"],
+        ["--from", "2020-01-01", "--against", "..2020-01-01", "--where", "x > 5"],
+    ):
+        status, out, err = run(capsys, "report", "--config", config, *options)
+        assert status == 0, err
+        page = Path(out.strip())
+        text = re.sub(
+            r"<[^>]+>", "", page.read_text().partition("<main")[2].partition('type="text/plain"')[0]
+        )
+        assert "A PART" in text and "A part has no verdict" in text and "4 of 10 pairs" in text
+        assert "x &gt; 5" in text
+        assert "no accounts of a condition" in text and "nothing missing" not in text
+        assert not re.search(r"PROMOTE|REJECT|HOLD", text.partition("What differs")[0])
+        written = json.loads(page.with_name("comparison.json").read_text())
+        assert written["verdict"] is None
+        assert written["comparison"]["part"]["where"] == "(x > 5)"
+        assert ("Is it as it was?" in text) == ("--against" in options)
+        assert page.parent.name.endswith("-part")
+    status, out, _ = run(capsys, "report", "--config", config, "--from", "2020-01-01")
+    assert status == 0
+    assert "nothing missing" in Path(out.strip()).read_text()  # a window has accounts
+    for option in ("--where", "--from", "--to"):
+        status, out, err = run(capsys, "gate", "--config", config, option, "x")
+        assert (status, out) == (2, "")
+        assert "judges all of the traffic" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--examples", "-1"], "0 or more"),
+        (["--from", "yesterday"], "not a time"),
+        (["--against", "2026-01-01"], "FROM..TO"),
+        (["--against", "2026-01-01.."], "name this one too"),
+        (["--from", "2026-01-02", "--to", "2026-01-01"], "before it begins"),
+        (["--where", "x > 1; drop view pairs"], "statements"),
+        (["--where", "y > 1"], "y"),
+    ],
+)
+def test_a_part_that_is_none_is_refused(capsys, folder, options, words):
+    mirrored(folder)
+    config = str(folder / "gnomon.toml")
+    assert run(capsys, "replay", "--config", config)[0] == 0
+    status, out, err = run(capsys, "report", "--config", config, *options)
+    assert (status, out) == (2, "")
+    assert words in err
+
+
+def test_the_schema_of_one_view_as_text_and_as_json(capsys, folder):
+    config = str(folder / "gnomon.toml")
+    text = run(capsys, "sql", "--config", config, "--schema", "labels")[1]
+    assert text.startswith("labels: ") and "served_label" not in text
+    rows = json.loads(run(capsys, "sql", "--config", config, "--schema", "--json")[1])
+    assert {row["view"] for row in rows} >= {"pairs", "labels", "dead_letters", "ledger", "decisions"}
+    assert all(row["column"] and row["type"] and row["meaning"] for row in rows)
+    status, _, err = run(capsys, "sql", "--config", config, "--schema", "pears")
+    assert status == 2 and "there are pairs" in err
+    assert run(capsys, "sql", "--config", config, "--time-limit", "0", "select 1")[0] == 2
+
+
 def test_few_days_hold_and_advisory_lets_the_pipeline_go_on(capsys, folder):
     mirrored(folder)
     config = str(folder / "gnomon.toml")

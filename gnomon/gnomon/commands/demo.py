@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
     steps.begin("compare, and write the report")
     judged = compare_and_judge(config, candidate, examples=50)
     record(config, judged)
-    page = write_report(config, judged, examples=True)
+    page = write_report(config, judged.comparison, judged.verdict, examples=True)
 
     steps.begin("judge")
     print(verdict_text(judged), end="")

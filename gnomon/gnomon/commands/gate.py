@@ -16,6 +16,8 @@ import sys
 from gnomon.commands import options
 from gnomon.exits import DONE, INVALID, OF_VERDICT
 
+_PARTS = ("--from", "--to", "--where")  # of `gnomon report`, so that whoever tries them here is told why not
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     options.add_config(parser)
@@ -26,13 +28,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print the verdict and exit 0 (2 and 4 stay): the pipeline goes on",
     )
+    for part in _PARTS:
+        parser.add_argument(part, help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace) -> int:
     import msgspec
+    from gnomon_capture.errors import UsageError
 
     from gnomon.judging import compare_and_judge, record, verdict_text
 
+    for part in _PARTS:
+        if getattr(arguments, part.strip("-")) is not None:
+            raise UsageError(
+                f"the gate judges all of the traffic and takes no {part}: of parts that were tried, one would pass by "
+                f"chance; `gnomon report {part} …` shows a part, without a verdict"
+            )
     config = options.config_of(arguments)
     judged = compare_and_judge(
         config, config.candidate(arguments.candidate), examples=0, advisory=arguments.advisory

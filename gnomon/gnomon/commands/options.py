@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,16 @@ def add_candidate(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser, what: str) -> None:
     """`--json`."""
     parser.add_argument("--json", action="store_true", help=f"print {what} as JSON on stdout")
+
+
+def moment(text: str) -> datetime.datetime:
+    """A time as `--from` and `--to` take it; one that names no zone is UTC."""
+    from gnomon_capture.record import parse_ts
+
+    try:
+        return parse_ts(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from exc
 
 
 def config_of(arguments: argparse.Namespace) -> Config:

@@ -49,14 +49,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--from",
         dest="begin",
         metavar="TIME",
-        type=_moment,
+        type=options.moment,
         help="begin with what came then or later; 2026-11-24T08:00, in UTC unless it names an offset",
     )
     parser.add_argument(
         "--to",
         dest="end",
         metavar="TIME",
-        type=_moment,
+        type=options.moment,
         help="end before what came then or later; a time past",
     )
     parser.add_argument(
@@ -134,15 +134,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.buffer.write(msgspec.json.encode(done) + b"\n")
     return UNABLE if done.failed else DONE
-
-
-def _moment(text: str) -> datetime.datetime:
-    from gnomon_capture.record import parse_ts
-
-    try:
-        return parse_ts(text)
-    except ValueError as exc:
-        raise argparse.ArgumentTypeError(str(exc)) from exc
 
 
 def _count(text: str) -> int:

@@ -35,7 +35,7 @@ from gnomon_reports.markup import (
     thead,
     tr,
 )
-from gnomon_reports.numerals import about, in_words, sentence
+from gnomon_reports.numerals import about, grouped, in_words, sentence
 from gnomon_reports.run import DISAGREEMENT, Run
 
 SHOWN, FOLDED, MOST = 8, 7, 16  # all of eight; of more, seven and a line that opens the rest
@@ -44,13 +44,18 @@ CLIP, HEIGHT = 3.0, 44
 
 def criteria_table(run: Run) -> Markup:
     """Failing ones, then open ones and the tightest passes as far as there is room; the rest folded."""
+    if run.comparison.part is not None:
+        return group(
+            h2("No criterion is judged on a part", cls="h3"),
+            p("Criteria are about all of the traffic, over days that were not chosen.", cls="line"),
+        )
     if run.verdict is None:
         return group(
             h2("No criterion was judged", cls="h3"),
             p("This comparison was made without a policy.", cls="line"),
         )
     if not run.criteria:
-        return group(h2("No criterion was judged", cls="h3"), p(run.verdict.reason, cls="line"))
+        return group(h2("No criterion was judged", cls="h3"), p(grouped(run.verdict.reason), cls="line"))
     failing = sum(c.state in ("fail", "invalid") for c in run.criteria)
     shown = SHOWN if len(run.criteria) <= SHOWN else max(FOLDED, min(failing, MOST))
     first, rest = run.criteria[:shown], run.criteria[shown:]
@@ -111,7 +116,7 @@ def _rest(rest: Sequence[Criterion]) -> str:
 def _why(run: Run) -> list[Content]:
     """What the gate says of those that fail or are open."""
     unsettled = [c for c in run.criteria if c.state in ("open", "invalid")]
-    return [say("{name}: {why}", name=wording(run, c).name, why=c.why) for c in unsettled[:2]]
+    return [say("{name}: {why}", name=wording(run, c).name, why=grouped(c.why)) for c in unsettled[:2]]
 
 
 def _table(run: Run, criteria: Sequence[Criterion], axis: Scale) -> Markup:

@@ -22,6 +22,7 @@ from gnomon_reports.markup import (
     value,
 )
 from gnomon_reports.numerals import MINUS, count, many, share
+from gnomon_reports.part import NO_ACCOUNTS, OF_A_WINDOW
 from gnomon_reports.run import Run
 from gnomon_reports.sections.shift import moved, shift_figure
 from gnomon_reports.sentences import kind_words
@@ -55,13 +56,15 @@ def input_section(run: Run) -> Section:
 
 
 def _answer(run: Run) -> list[Content]:
-    accounts, coverage = run.comparison.accounts, run.comparison.coverage
+    accounts, coverage, part = run.comparison.accounts, run.comparison.coverage, run.comparison.part
     wrong = sum(line.balanced is False for line in accounts.balances)
     if wrong:
         first: Content = group(
             strong("No."),
             f" {many(wrong, 'line')} of the accounts do not balance: find the records before reading on.",
         )
+    elif part is not None and part.where is not None:
+        first = NO_ACCOUNTS
     elif accounts.missing:
         first = group(strong(f"{many(accounts.missing, 'record')} missing."), " All else is accounted for.")
     elif accounts.missing is None:
@@ -82,14 +85,17 @@ def _answer(run: Run) -> list[Content]:
     else:
         first = group(strong("Every record is accounted for."), _covered(coverage.frac))
     answer: list[Content] = [first]
+    if part is not None and part.where is None:
+        answer.append(OF_A_WINDOW)
     columns = run.comparison.shifts
     if columns and accounts.paired:
         far = moved(columns)
+        halves = "two windows" if run.comparison.against else "two halves of the window"
         names = listed([value(shift.column.split(".", 1)[-1], 40) for shift in far[:3]])
         if far:
             answer.append(
                 group(
-                    f"{many(len(far), 'column')} of {count(len(columns))} moved between the two halves of the window: ",
+                    f"{many(len(far), 'column')} of {count(len(columns))} moved between the {halves}: ",
                     names,
                     ", …." if len(far) > 3 else ".",
                 )
@@ -128,10 +134,15 @@ def _accounts(run: Run) -> Figure:
         ],
         ["= predicted", b(count(accounts.predicted)), ""],
     ]
+    part = run.comparison.part
+    if part is not None:  # of a condition only pairs are known; of a window, what has numbers
+        rows = rows[-4:] if part.where is not None else rows[3:]
     rows = [row for row in rows if row[1] != "0" or _kept(row[0])]
     wrong = [line for line in accounts.balances if line.balanced is False]
     if wrong:
         title = f"{many(len(wrong), 'line')} of the accounts do not balance"
+    elif part is not None and part.where is not None:
+        title = "Pairs for which the condition holds"
     elif accounts.missing:
         title = f"{many(accounts.missing, 'record')} missing"
     elif accounts.missing is None:
@@ -148,7 +159,7 @@ def _accounts(run: Run) -> Figure:
         "records, by stage; every number is counted on its own",
         group(grid("Accounts", ["line", num("records"), "of which"], rows), _processes(run)),
         foot=[
-            f"n {count(accounts.mirrored)} mirrored",
+            *([f"n {count(accounts.mirrored)} mirrored"] if part is None or part.where is None else []),
             f"{many(accounts.rows, 'row')} in the log",
             "counted, so no interval",
         ],
@@ -238,7 +249,9 @@ def _processes(run: Run) -> Markup | None:
             count(one.in_dead_letters),
             _or_unknown(one.pending),
             span(count(one.missing), cls="fail") if one.missing else _or_unknown(one.missing),
-            "closed"
+            "of a window, none"
+            if run.comparison.part is not None
+            else "closed"
             if one.closed
             else group("unclosed, last seq ", "unknown" if one.upto_seq is None else count(one.upto_seq)),
         ]

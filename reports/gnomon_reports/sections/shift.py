@@ -48,6 +48,12 @@ def moved(columns: Sequence[Shift]) -> list[Shift]:
     return [shift for shift in columns if shift.psi_low is not None and shift.psi_low > CONVENTION]
 
 
+def _which(run: Run) -> str:
+    if run.comparison.against is not None:
+        return "this window against the other"
+    return "the later against the earlier half of the window"
+
+
 def shift_figure(run: Run) -> Figure | None:
     columns = sorted(run.comparison.shifts, key=lambda shift: -_size(shift))
     if not columns:
@@ -74,7 +80,7 @@ def shift_figure(run: Run) -> Figure | None:
         else "Shift of each column",
         group(
             a("PSI", href="#def-psi"),
-            " of the later against the earlier half of the window, debiased; every column one dot; line: 0.1, by convention worth a look; bar: from its 95\u202f% lower bound",
+            f" of {_which(run)}, debiased; every column one dot; line: 0.1, by convention worth a look; bar: from its 95\u202f% lower bound",
         ),
         group(*body),
         foot=[f"n {count(n_now)} against {count(n_then)}", "grey: then, line: now"],

@@ -7,10 +7,11 @@ from gnomon_reports.answers import answers
 from gnomon_reports.limits import limits
 from gnomon_reports.marks import chip, shape
 from gnomon_reports.markup import Content, Markup, aside, dd, div, dl, dt, group, h1, h2, li, p, section, ul
-from gnomon_reports.numerals import about, count, many, period, share
+from gnomon_reports.numerals import about, count, grouped, many, period, share
+from gnomon_reports.part import described
 from gnomon_reports.run import Run
 from gnomon_reports.sections.criteria import criteria_table
-from gnomon_reports.sentences import verdict_sentence, verdict_state, verdict_word
+from gnomon_reports.sentences import not_judged, verdict_sentence, verdict_state, verdict_word
 
 
 def verdict_section(run: Run) -> Markup:
@@ -20,8 +21,13 @@ def verdict_section(run: Run) -> Markup:
 
 def _band(run: Run) -> Markup:
     state, verdict = verdict_state(run), run.verdict
-    notes = list(verdict.notes) if verdict is not None else []
-    if verdict is not None and verdict.advisory and not any("advisory" in note.lower() for note in notes):
+    notes = list(verdict.notes) if verdict is not None and run.comparison.part is None else []
+    if (
+        run.comparison.part is None
+        and verdict is not None
+        and verdict.advisory
+        and not any("advisory" in note.lower() for note in notes)
+    ):
         notes.append("This policy is advisory: the pipeline was not stopped.")
     return section(
         div(
@@ -30,7 +36,7 @@ def _band(run: Run) -> Markup:
                 p(verdict_sentence(run)),
                 cls="headline",
             ),
-            ul(*(li(note) for note in notes), cls="notes") if notes else None,
+            ul(*(li(grouped(note)) for note in notes), cls="notes") if notes else None,
             dl(*(div(dt(name), dd(answer)) for name, answer in answers(run)), cls="answers"),
             cls="wrap",
         ),
@@ -47,10 +53,14 @@ def _criteria(run: Run) -> Markup:
 def _checks(run: Run) -> Markup:
     """Whether the data can carry a verdict at all."""
     accounts, coverage, found = run.comparison.accounts, run.comparison.coverage, run.comparison.disagreement
-    checks = [
-        balance_chip(run, "accounts balance", "accounts do not balance"),
-        *([_missing(accounts.missing)] if accounts.mirrored else []),
-    ]
+    part = run.comparison.part
+    if part is not None and part.where is not None:
+        checks = [chip("none", "no accounts of a condition", quiet=True)]
+    else:
+        checks = [
+            balance_chip(run, "accounts balance", "accounts do not balance"),
+            *([_missing(accounts.missing)] if accounts.mirrored else []),
+        ]
     if coverage.frac is not None:
         checks.append(chip("none", f"{share(coverage.frac * 1e4, 1e4)} of the traffic covered", quiet=True))
     if found.skew is None:
@@ -70,10 +80,9 @@ def _missing(missing: int | None) -> Markup:
 
 def _not_judged(run: Run) -> Content:
     verdict = run.verdict
-    if verdict is None or not verdict.not_judged:
+    if verdict is None or not verdict.not_judged or run.comparison.part is not None:
         return None
-    names = (f"{name.replace('_', ' ')} ({why})" for name, why in verdict.not_judged.items())
-    return p(f"Not judged: {'; '.join(names)}.", cls="line")
+    return p(f"Not judged: {'; '.join(not_judged(verdict))}.", cls="line")
 
 
 def _beside(run: Run) -> Markup:
@@ -94,6 +103,8 @@ def _beside(run: Run) -> Markup:
 def _ran(run: Run) -> list[Markup]:
     comparison, subject = run.comparison, run.comparison.subject
     facts: list[tuple[str, Content]] = []
+    if comparison.part is not None:
+        facts.append(("Part", described(comparison.part)))
     if subject.first_ts is not None and subject.last_ts is not None:
         facts.append(("Window", f"{period(subject.first_ts, subject.last_ts)} UTC"))
     hours = comparison.coverage.hours_of_week

@@ -24,7 +24,7 @@ def test_sound_data_carry_a_verdict(gate: Any) -> None:
 
 def test_an_empty_log_says_what_to_do(gate: Any) -> None:
     assert judge(gate.empty, POLICY).reason == (
-        "No verdict: there are no pairs: replay some traffic first (`gnomon replay`)."
+        "No verdict: there is no data yet: `gnomon replay` reads the traffic and fills the log."
     )
 
 
