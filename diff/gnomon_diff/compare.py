@@ -15,11 +15,12 @@ from gnomon_replay.settings import Experiment
 
 from gnomon_diff.accounts import NO_NUMBERS, ask_accounts, coverage_frac, numbers_table
 from gnomon_diff.columns import pair_columns
-from gnomon_diff.comparison import Comparison, Coverage, ErrorKind, Flip, Subject
+from gnomon_diff.comparison import Comparison, Coverage, ErrorExample, ErrorKind, Flip, Subject
 from gnomon_diff.daysums import ask_days, day_rows
 from gnomon_diff.disagreement import disagreement, segments
 from gnomon_diff.estimated import ask_estimated_accuracy
 from gnomon_diff.examples import ask_examples
+from gnomon_diff.inputs import ReferenceFiles, with_inputs
 from gnomon_diff.latency import ask_latency
 from gnomon_diff.questions import Questions
 from gnomon_diff.quoting import literal
@@ -49,6 +50,8 @@ def compare(
     pending: Pending | None = None,
     traffic: str = "",
     examples: int = 50,
+    inputs: bool = True,
+    reference: ReferenceFiles | None = None,
     gnomon_version: str = "",
     now: datetime.datetime | None = None,
 ) -> Comparison:
@@ -66,6 +69,8 @@ def compare(
         pending: what stands in the traffic beyond this opening of the log; None when it could not be reached.
         traffic: its address; shown.
         examples: how many requests to show one by one, at most.
+        inputs: also measure what no criterion rests on: what was lost, empty values, distances of samples.
+        reference: what the traffic is held against, where it is.
         gnomon_version, now: shown.
 
     Raises:
@@ -99,13 +104,14 @@ def compare(
         about_labels(questions, window, labels, weighted=weighted)
         sums = ask_days(questions, window, splits, weighted=weighted)
         differ = disagreement(sums)
-        errors = [ErrorKind(**row) for row in questions.ask("errors").to_pylist()]
+        errors = [_error(row) for row in questions.ask("errors").to_pylist()]
         accounts = ask_accounts(questions, overview, rows, errors, pending)
         scores, cutoffs = ask_scores(questions)
         correctness, cutoffs = ask_truth(
             questions, experiment, labels, window, sums, splits, cutoffs, weighted=weighted
         )
-        return Comparison(
+        whole_days = sums.days[sums.whole].tolist()
+        comparison = Comparison(
             subject=Subject(
                 experiment=experiment.name,
                 task=experiment.task,
@@ -132,7 +138,7 @@ def compare(
             days=day_rows(sums, window),
             scores=scores,
             cutoffs=cutoffs,
-            shifts=ask_shifts(questions, columns, window, sums.days[sums.whole].tolist()),
+            shifts=ask_shifts(questions, columns, window, whole_days),
             latency=ask_latency(questions, overview, policy),
             errors=errors,
             correctness=correctness,
@@ -142,6 +148,14 @@ def compare(
             gnomon_version=gnomon_version,
             generated_at=now,
         )
+        if not inputs:
+            return comparison
+        return with_inputs(comparison, questions, columns, splits, window, whole_days, reference)
+
+
+def _error(row: Mapping[str, Any]) -> ErrorKind:
+    examples = [ErrorExample(**one) for one in row["examples"]]
+    return ErrorKind(**{**row, "examples": examples})
 
 
 def _candidate(questions: Questions, version: str | None, digest: str | None) -> tuple[str, str]:

@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 from gnomon_capture.errors import SettingsError, UsageError
 from gnomon_capture.settings import CaptureSettings, from_mapping
-from gnomon_diff.settings import LabelSettings, Policy, default_policy
+from gnomon_diff.settings import LabelSettings, Policy, ReferenceSettings, default_policy
 from gnomon_replay.importing.settings import ImportSettings
 from gnomon_replay.settings import Experiment, Features, Model, ReplaySettings, Traffic
 
 TABLES = (
-    "experiment", "traffic", "import", "primary", "candidate", "replay", "features", "capture", "labels", "gate",
+    "experiment", "traffic", "import", "primary", "candidate", "replay", "features", "capture", "labels", "gate", "reference",
 )  # fmt: skip
 
 
@@ -30,6 +30,7 @@ class Config:
         folder: the file's; paths in it are relative to this one.
         policy: `[gate]`, or the defaults that this experiment can measure.
         policy_given: the file has a `[gate]`.
+        reference: `[reference]`, what reports hold the traffic against.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Config:
     labels: LabelSettings
     policy: Policy
     policy_given: bool
+    reference: ReferenceSettings | None = None
 
     @property
     def log(self) -> Path:
@@ -141,6 +143,9 @@ def _checked(path: Path, tables: Mapping[str, Any]) -> Config:
         labels=labels,
         policy=policy,
         policy_given="gate" in tables,
+        reference=from_mapping(ReferenceSettings, tables["reference"], "reference")
+        if "reference" in tables
+        else None,
     )
 
 

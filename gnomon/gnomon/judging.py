@@ -13,8 +13,10 @@ import pyarrow as pa
 from gnomon_capture.errors import TrafficError, UsageError
 from gnomon_diff.comparison import Comparison, Verdict
 from gnomon_diff.decision import Decision
+from gnomon_diff.inputs import ReferenceFiles
 from gnomon_diff.labels import LoadedLabels
 from gnomon_diff.reading import Log, open_log
+from gnomon_diff.reference import reference_files
 from gnomon_replay.log import PairLog, app_id
 from gnomon_replay.model import locate
 from gnomon_replay.pending import Pending, count_pending
@@ -35,8 +37,20 @@ class Judged:
     verdict: Verdict
 
 
-def compare_and_judge(config: Config, candidate: Model, *, examples: int, advisory: bool = False) -> Judged:
+def compare_and_judge(
+    config: Config,
+    candidate: Model,
+    *,
+    examples: int,
+    advisory: bool = False,
+    inputs: bool = True,
+    reference: str | None = None,
+) -> Judged:
     """Measures the log and judges the candidate by the experiment's policy.
+
+    Args:
+        inputs: also what no criterion rests on: what was lost, and how far the input moved.
+        reference: what the traffic is held against, in place of `[reference]`.
 
     Raises:
         UsageError: the experiment's task is one that cannot be judged yet.
@@ -65,6 +79,8 @@ def compare_and_judge(config: Config, candidate: Model, *, examples: int, adviso
         pending=_pending(config, log, digest),
         traffic=config.traffic.address,
         examples=examples,
+        inputs=inputs,
+        reference=_reference(config, reference) if inputs else None,
         gnomon_version=__version__,
     )
     verdict = gnomon_diff.judge(
@@ -76,6 +92,15 @@ def compare_and_judge(config: Config, candidate: Model, *, examples: int, adviso
         advisory=advisory,
     )
     return Judged(comparison, verdict)
+
+
+def _reference(config: Config, named: str | None) -> ReferenceFiles | None:
+    """What the traffic is held against. A path on the command line is relative to where one stands."""
+    name = named or (config.reference.address if config.reference is not None else None)
+    if name is None:
+        return None
+    folder = Path.cwd() if named else config.folder
+    return ReferenceFiles(name, tuple(reference_files(name, folder)))
 
 
 def _pending(config: Config, log: Log, digest: str) -> Pending | None:

@@ -128,7 +128,8 @@ class Run:
 def without_examples(comparison: Comparison) -> Comparison:
     """The comparison without any single request."""
     queries = [query for query in comparison.queries if query.figure not in EXAMPLE_QUERIES]
-    return msgspec.structs.replace(comparison, examples=[], queries=queries)
+    errors = [msgspec.structs.replace(error, examples=[]) for error in comparison.errors]
+    return msgspec.structs.replace(comparison, examples=[], errors=errors, queries=queries)
 
 
 def closeness(criterion: Criterion) -> float:

@@ -5,6 +5,7 @@ Prints the page's path, and nothing else, on stdout. An empty log gives a page t
 example:
   gnomon report
   open "$(gnomon report --candidate 3.3)"
+  gnomon report --reference train.parquet
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="requests shown one by one, 0 for none (default: 50)",
     )
+    parser.add_argument(
+        "--reference",
+        metavar="FILE",
+        help="hold the traffic's features against this: a Parquet file or pattern with columns of their names, such "
+        'as the training data, or "first day" (default: `from` of [reference], if there is one)',
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -32,7 +39,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     config = options.config_of(arguments)
     judged = compare_and_judge(
-        config, config.candidate(arguments.candidate), examples=max(0, arguments.examples)
+        config,
+        config.candidate(arguments.candidate),
+        examples=max(0, arguments.examples),
+        reference=arguments.reference,
     )
     print(write_report(config, judged, examples=arguments.examples > 0))
     return DONE
