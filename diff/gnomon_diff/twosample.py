@@ -100,7 +100,8 @@ def _cross_validated(
             shuffled[:, column] = rng.permutation(rows[:, column])
             drops[column] += auc - float(placements(model.decision_function(shuffled), side)[side].mean())
     value, interval = clustered_auc(placed, later, blocks)
-    telling = sorted(zip(chosen, drops / folds, strict=True), key=lambda one: -one[1])[:_TOLD]
+    ranked = sorted(zip(chosen, drops / folds, strict=True), key=lambda one: -one[1])
+    telling = [one for one in ranked[:_TOLD] if one[1] > 0]
     return (
         value,
         interval.low,

@@ -43,6 +43,12 @@ def clustered_auc(
 
     Args:
         found, positive, clusters: of each fold, its rows' `placements`, class and cluster.
+
+    >>> later, day = np.arange(80) >= 40, np.arange(80) // 10
+    >>> scores = np.arange(80) * 37 % 50 + 5 * later
+    >>> auc, interval = clustered_auc([placements(scores, later)], [later], [day])
+    >>> round(auc, 3), round(interval.low, 3), round(interval.high, 3)
+    (0.568, 0.447, 0.689)
     """
     value, later, cluster = (np.concatenate(list(part)) for part in (found, positive, clusters))
     auc = float((value[later].mean() + value[~later].mean()) / 2)
