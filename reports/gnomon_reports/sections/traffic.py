@@ -13,6 +13,7 @@ from gnomon_reports.numerals import PLAIN, count, day, fixed, many, quote, share
 from gnomon_reports.run import Run
 
 SHOWN = 12
+TELLING = 0.01  # a smaller fall of the AUC is what shuffling any column may bring
 _STAGES = {"mirrored": "before sending", "paired": "on the way", "predicted": "in the candidate"}
 
 
@@ -182,8 +183,9 @@ def _told(told: TwoSample | None, what: str) -> Markup | None:
     if told.auc is None:
         return p(f"No classifier was trained: {told.reason}.", cls="line")
     found = quote(PLAIN, told.auc, told.low, told.high)
-    names = listed([value(one.column.split(".", 1)[-1], 40) for one in told.telling[:3]])
-    given = group("; most by ", names) if told.telling and (told.low or 0) > 0.5 else ""
+    telling = [one for one in told.telling[:3] if one.auc_drop > TELLING]
+    names = listed([value(one.column.split(".", 1)[-1], 40) for one in telling])
+    given = group("; most by ", names) if telling and (told.low or 0) > 0.5 else ""
     return p(
         f"A classifier tells {what} from the other on days it has not seen with AUC {found.text}{found.bracket} "
         f"(0.5: not at all), n {count(told.n_now)} against {count(told.n_then)}, {count(told.days_now)} against "
