@@ -88,7 +88,7 @@ def test_everything_that_was_measured_is_on_the_page() -> None:
     for words in (
         "1 part lost more often than the rest", "But not evenly", "The two halves can be told apart", "0.071",
         "Only in the traffic", "Of another type in the reference", "Labels that only the candidate gives",
-        "[1.02, 1.19]", "r-77", "Serving skew, counted over",
+        "[1.020, 1.190]", "r-77", "Serving skew, counted over",
     ):  # fmt: skip
         assert words in page, words
 
