@@ -10,7 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from gnomon_capture.errors import UsageError
+from gnomon_capture.errors import SettingsError, UsageError
+from gnomon_capture.settings import from_mapping
 from gnomon_diff import compare
 from gnomon_diff.columns import pair_columns
 from gnomon_diff.comparison import Comparison, from_json, to_json
@@ -20,7 +21,7 @@ from gnomon_diff.inputs import ReferenceFiles, shift_of
 from gnomon_diff.questions import Questions
 from gnomon_diff.reading import open_log
 from gnomon_diff.reference import FIRST_DAY, reference_files
-from gnomon_diff.settings import Critical, Policy
+from gnomon_diff.settings import Critical, Policy, ReferenceSettings
 from gnomon_diff.sides import between
 from gnomon_diff.views import connect
 from gnomon_replay.pending import Pending
@@ -334,3 +335,9 @@ def test_the_gate_need_not_pay_for_it(folder: Path, experiment: Experiment, comp
     found = run(folder, experiment, inputs=False)
     assert (found.losses, found.presence, found.two_sample, found.paired_shifts) == (None, None, None, [])
     assert found.disagreement == compared.disagreement
+
+
+def test_a_reference_is_named_in_the_configuration() -> None:
+    assert from_mapping(ReferenceSettings, {"from": "train.parquet"}, "reference").address == "train.parquet"
+    with pytest.raises(SettingsError, match="did you mean `from`"):
+        from_mapping(ReferenceSettings, {"form": "train.parquet"}, "reference")
