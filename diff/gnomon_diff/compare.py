@@ -16,13 +16,14 @@ from gnomon_replay.settings import Experiment
 
 from gnomon_diff.accounts import NO_NUMBERS, ask_accounts, coverage_frac, numbers_table
 from gnomon_diff.columns import pair_columns
-from gnomon_diff.comparison import Comparison, Coverage, ErrorKind, Flip, Subject
+from gnomon_diff.comparison import Comparison, Coverage, ErrorExample, ErrorKind, Flip, Subject
 from gnomon_diff.daysums import WEIGHT, ask_days, day_rows
 from gnomon_diff.differences import ask_differences, refuse_unknown_paths
 from gnomon_diff.disagreement import disagreement, segments
 from gnomon_diff.estimated import ask_estimated_accuracy
 from gnomon_diff.examples import ask_examples
 from gnomon_diff.functions import declared, settle
+from gnomon_diff.inputs import ReferenceFiles, with_inputs
 from gnomon_diff.latency import ask_latency
 from gnomon_diff.part import Part, part_of
 from gnomon_diff.partaccounts import ask_part_accounts
@@ -60,6 +61,8 @@ def compare(
     to_ts: datetime.datetime | None = None,
     where: str | None = None,
     against: Bounds | None = None,
+    inputs: bool = True,
+    reference: ReferenceFiles | None = None,
     gnomon_version: str = "",
     now: datetime.datetime | None = None,
 ) -> Comparison:
@@ -80,6 +83,8 @@ def compare(
         from_ts, to_ts: only requests served at or after the one and before the other.
         where: only requests for which this holds: a condition in SQL on the columns of the view `pairs`.
         against: another window (from, to), which this one is held against; `where` holds for both.
+        inputs: also measure what no criterion rests on: what was lost, empty values, distances of samples; of all the traffic only.
+        reference: what the traffic is held against, where it is.
         gnomon_version, now: shown.
 
     Raises:
@@ -106,6 +111,7 @@ def compare(
             candidate_digest=candidate_digest,
             pending=pending,
             examples=0,
+            inputs=False,
             from_ts=against[0],
             to_ts=against[1],
             where=where,
@@ -142,7 +148,7 @@ def compare(
         about_labels(questions, window, labels, weighted=weighted)
         sums = ask_days(questions, window, splits)
         differ = disagreement(sums)
-        errors = [ErrorKind(**row) for row in questions.ask("errors").to_pylist()]
+        errors = [_error(row) for row in questions.ask("errors").to_pylist()]
         part_rows = None if part.is_whole else questions.ask("part_rows").to_pylist()[0]
         if part_rows is None:
             accounts = ask_accounts(questions, overview, rows, errors, pending)
@@ -152,7 +158,8 @@ def compare(
         correctness, cutoffs = ask_truth(
             questions, experiment, labels, window, sums, splits, cutoffs, weighted=weighted
         )
-        return Comparison(
+        whole_days = sums.days[sums.whole].tolist()
+        comparison = Comparison(
             subject=Subject(
                 experiment=experiment.name,
                 task=experiment.task,
@@ -181,7 +188,7 @@ def compare(
             days=day_rows(sums, window),
             scores=scores,
             cutoffs=cutoffs,
-            shifts=ask_shifts(questions, columns, window, sums.days[sums.whole].tolist())
+            shifts=ask_shifts(questions, columns, window, whole_days)
             if against is None
             else ask_moved(questions, columns, part.moved_to(*against), inside),
             latency=ask_latency(questions, overview, policy),
@@ -198,6 +205,14 @@ def compare(
             part=None if part_rows is None else shown_part(part, part_rows["pairs_of_all"]),
             against=held,
         )
+        if not inputs or not part.is_whole:
+            return comparison
+        return with_inputs(comparison, questions, columns, splits, window, whole_days, reference)
+
+
+def _error(row: Mapping[str, Any]) -> ErrorKind:
+    examples = [ErrorExample(**one) for one in row["examples"]]
+    return ErrorKind(**{**row, "examples": examples})
 
 
 def _candidate(questions: Questions, version: str | None, digest: str | None) -> tuple[str, str]:

@@ -418,6 +418,11 @@ class Shift(Value, frozen=True, kw_only=True):
         psi_excess: psi less the bias of two samples of these sizes; `psi_low` its 95 % lower bound.
         js: Jensen-Shannon distance, base 2.
         new_values, gone_values: categories seen in only one window, at most ten.
+        psi_chance, js_chance: what independent rows of one law exceed in 5 of 100 cases at these sizes.
+        sampled_then, sampled_now: values of the numbers drawn from each window, for the two below.
+        ks: the largest difference of the distribution functions of these; `ks_chance` as above.
+        wasserstein: area between them, in standard deviations of the earlier; `wasserstein_chance`: what
+            independent normal rows of one law show on average.
     """
 
     column: str
@@ -435,10 +440,180 @@ class Shift(Value, frozen=True, kw_only=True):
     js: float | None
     new_values: list[str]
     gone_values: list[str]
+    psi_chance: float | None = None
+    js_chance: float | None = None
+    sampled_then: int = 0
+    sampled_now: int = 0
+    ks: float | None = None
+    ks_chance: float | None = None
+    wasserstein: float | None = None
+    wasserstein_chance: float | None = None
+
+
+class PairedShift(Value, frozen=True, kw_only=True):
+    """How the distribution of the candidate's answers lies to that of what users got, on the same requests.
+
+    Attributes:
+        n: requests with both, all of them; `sampled` of these, drawn by hash, for `ks` and `wasserstein`.
+        psi, psi_excess: over the deciles of what users got, or over the labels; `psi_excess` less what the
+            pairing explains.
+        js: Jensen-Shannon distance, base 2, over the same bins.
+        ks, ks_low, ks_high: of scores; 95 % bounds for independent requests, at any look.
+        wasserstein: of scores, in the score's unit; it has no interval.
+        new_values, gone_values: labels that only the candidate, or only the primary, answers; at most ten.
+        reason: why there is no interval.
+    """
+
+    column: Literal["score", "label"]
+    n: int
+    psi: float | None
+    psi_excess: float | None
+    js: float | None
+    sampled: int
+    ks: float | None
+    ks_low: float | None
+    ks_high: float | None
+    wasserstein: float | None
+    new_values: list[str]
+    gone_values: list[str]
+    reason: str
+
+
+class Telling(Value, frozen=True, kw_only=True):
+    """One feature, and by how much the AUC falls on days not trained on when its values are shuffled."""
+
+    column: str
+    auc_drop: float
+
+
+class TwoSample(Value, frozen=True, kw_only=True):
+    """Can a classifier tell a request of one side from one of the other, by its features? AUC .5: it cannot.
+
+    Attributes:
+        n_then, n_now: rows drawn; `days_then`, `days_now` the whole days (or single rows) they come from.
+        auc, low, high: on days that were not trained on; 95 % interval with days as the unit, one look.
+        telling: the features that give the side away, at most ten, the most telling first.
+        left_out: features not looked at, because they were too many.
+        reason: why an end, or the AUC, is null.
+    """
+
+    n_then: int
+    n_now: int
+    days_then: int
+    days_now: int
+    auc: float | None
+    low: float | None
+    high: float | None
+    telling: list[Telling]
+    left_out: int
+    reason: str | None
+
+
+class Reference(Value, frozen=True, kw_only=True):
+    """The traffic against something else than itself: training data, or its own first day.
+
+    Attributes:
+        name: as it was configured.
+        n_reference, n_traffic: rows.
+        shifts: `then` is the reference, `now` the traffic.
+        only_traffic, only_reference: features that the other side does not have.
+        unreadable: features whose values in the reference are of another type.
+        two_sample: null where there is nothing to tell apart by.
+    """
+
+    name: str
+    n_reference: int
+    n_traffic: int
+    shifts: list[Shift]
+    only_traffic: list[str]
+    only_reference: list[str]
+    unreadable: list[str]
+    two_sample: TwoSample | None
+
+
+class Loss(Value, frozen=True, kw_only=True):
+    """What one part of the traffic lost at one stage, against the rest of it.
+
+    Attributes:
+        stage: `mirrored`, lost before they were sent; `paired`, between sending and the log (dead letters and
+            missing numbers); `predicted`, the candidate's errors.
+        by: `process`, `features.carrier`, `served.label`, `size`, `hour of week`, …
+        value: null for requests that have none.
+        n, lost: counted over the traffic seen; `rest_frac` the share that all else lost.
+        excess: lost - n x rest_frac, in requests: what the ranking goes by.
+        log_e: evidence against "kept or not does not depend on this part, within a block of time"; null where
+            it was not computed, far from the largest.
+        shown: with the false discovery rate of all parts held at 5 %.
+    """
+
+    stage: Literal["mirrored", "paired", "predicted"]
+    by: str
+    value: str | None
+    n: int
+    lost: int
+    rest_frac: float
+    excess: float
+    log_e: float | None
+    shown: bool
+
+
+class Losses(Value, frozen=True, kw_only=True):
+    """Is the log the traffic? Which parts of it were lost more often than the rest.
+
+    Attributes:
+        parts: how many were looked at.
+        block: within which time lost and kept are compared.
+        most: those shown, then the largest excesses, at most 30.
+        unknown: what cannot be compared, and why.
+    """
+
+    parts: int
+    block: Literal["hour", "day"]
+    most: list[Loss]
+    unknown: list[str]
+
+
+class Filled(Value, frozen=True, kw_only=True):
+    """Of one feature, how often there is no value, or one that usually stands for none.
+
+    Attributes:
+        nulls: missing or NaN.
+        defaults: 0, -1, -99, -999, -9999; empty text, `unknown`, `none`, `null`, `nan`, `n/a`, `na`, `missing`,
+            `default`, `-`, `?`. A true value may be among them: read it against other days.
+        day_nulls, day_defaults, version_nulls, version_defaults: the same by day and served version.
+    """
+
+    column: str
+    nulls: int
+    defaults: int
+    day_nulls: list[int]
+    day_defaults: list[int]
+    version_nulls: list[int]
+    version_defaults: list[int]
+
+
+class Presence(Value, frozen=True, kw_only=True):
+    """Null and default rates of every feature: day against day, served version against version.
+
+    Attributes:
+        days, day_n: each 24 hours with traffic, and its requests.
+        versions, version_n: of what served, at most twenty, the most frequent first; null where none was said.
+    """
+
+    n: int
+    days: list[datetime.datetime]
+    day_n: list[int]
+    versions: list[str | None]
+    version_n: list[int]
+    columns: list[Filled]
 
 
 class Quantile(Value, frozen=True, kw_only=True):
-    """A latency quantile in microseconds with its 95 % interval; an end is null when the sample is too small."""
+    """A latency quantile in microseconds with its 95 % interval; an end is null when the sample is too small.
+
+    Attributes:
+        ratio, ratio_low, ratio_high: the candidate's over the primary's, from the pairs; 95 % at any look.
+    """
 
     p: float
     primary_us: float
@@ -447,6 +622,9 @@ class Quantile(Value, frozen=True, kw_only=True):
     candidate_us: float
     candidate_low: float | None
     candidate_high: float | None
+    ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
 
 
 class Latency(Value, frozen=True, kw_only=True):
@@ -459,6 +637,7 @@ class Latency(Value, frozen=True, kw_only=True):
         threads: of each host.
         ratio_p95, ratio_low, ratio_high: candidate's p95 over primary's, 95 % interval.
         served_p95_us: what users got; shown apart, never compared.
+        served_us: the same at `p50`, `p90`, `p95`, `p99`.
     """
 
     n: int
@@ -471,16 +650,29 @@ class Latency(Value, frozen=True, kw_only=True):
     reason: str | None
     served_n: int
     served_p95_us: float | None
+    served_us: dict[str, float] = {}
+
+
+class ErrorExample(Value, frozen=True, kw_only=True):
+    """One request that failed, drawn at random."""
+
+    request_id: str
+    message: str | None
 
 
 class ErrorKind(Value, frozen=True, kw_only=True):
-    """Errors of one kind on one side, with one message as an example; critical ones are the candidate's alone."""
+    """Errors of one kind on one side, with one message as an example; critical ones are the candidate's alone.
+
+    Attributes:
+        examples: at most three requests.
+    """
 
     side: Literal["served", "primary", "candidate"]
     kind: str
     n: int
     critical: int
     example: str | None
+    examples: list[ErrorExample] = []
 
 
 class Estimate(Value, frozen=True, kw_only=True):
@@ -739,6 +931,11 @@ class Comparison(Value, frozen=True, kw_only=True):
     differences: Differences | None = None  # null in older documents
     part: PartOf | None = None
     against: Against | None = None
+    losses: Losses | None = None
+    presence: Presence | None = None
+    paired_shifts: list[PairedShift] = []
+    two_sample: TwoSample | None = None  # the earlier half of the days against the later, as in `shifts`
+    reference: Reference | None = None
 
     @property
     def declared(self) -> dict[str, Any]:

@@ -94,7 +94,9 @@ def checked(log: Log, where: str) -> str:
     """
     if not where.strip():
         raise UsageError("the condition is empty; write one, such as --where \"carrier = 'MQ'\"")
-    expression = _expression(where, {column.name.lower() for column in pair_columns(log.pairs.schema, log.rule)})
+    expression = _expression(
+        where, {column.name.lower() for column in pair_columns(log.pairs.schema, log.rule)}
+    )
     # Asked twice: a sum over rows may stand in a list of columns, and not in a condition.
     answer = query(
         log,

@@ -16,6 +16,17 @@ Alpha = Annotated[float, msgspec.Meta(gt=0, lt=0.5)]
 Increase = Annotated[float, msgspec.Meta(ge=0, le=1000)]
 
 
+class ReferenceSettings(Settings, frozen=True, kw_only=True, rename={"address": "from"}):
+    """`[reference]`: what the report holds the traffic's features against.
+
+    Attributes:
+        address: a Parquet file whose columns are called as the features are (the training data), a pattern such
+            as `train/*.parquet`, or `first day`, the traffic's own first whole day. Relative to the configuration.
+    """
+
+    address: Annotated[str, msgspec.Meta(min_length=1)]
+
+
 class Excess(Settings, frozen=True, kw_only=True):
     """The most that disagreement may exceed the noise floor, as a fraction of requests."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from gnomon_diff.columns import Column
 from gnomon_diff.comparison import Shift
 from gnomon_diff.evidence import js_distance, psi_independent
 from gnomon_diff.questions import Questions
-from gnomon_diff.quoting import identifier, literal, numbers
+from gnomon_diff.quoting import identifier, numbers
+from gnomon_diff.sides import Sides, halves
 from gnomon_diff.window import Window
 
 MOST_VALUES = 50
@@ -22,7 +22,7 @@ _DECILES = "[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]"
 
 
 @dataclass(frozen=True)
-class _Subject:
+class Subject:
     """One column that may have moved; `sql` is NULL where there is no value."""
 
     name: str
@@ -34,43 +34,46 @@ def ask_shifts(
     questions: Questions, columns: Sequence[Column], window: Window, whole_days: Sequence[int]
 ) -> list[Shift]:
     """The shift of every feature, of both scores and of both labels; none before there are two whole days."""
-    if len(whole_days) < 2:
-        return []
-    middle = whole_days[len(whole_days) // 2]
-    parts = {
-        "start": _time(window.begin(whole_days[0])),
-        "middle": _time(window.begin(middle)),
-        "end": _time(window.begin(whole_days[-1] + 1)),
-    }
-    subjects = _subjects(columns)
+    sides = halves(questions.part("pairs"), window, whole_days)
+    return [] if sides is None else shifts_between(questions, subjects_of(columns), sides)
+
+
+def shifts_between(questions: Questions, subjects: Sequence[Subject], sides: Sides) -> list[Shift]:
+    """The shift of each subject from the earlier side to the later one, which need not be of one table."""
+    parts = sides.parts
     moved = _numbers(questions, [one for one in subjects if one.kind == "numeric"], parts)
     moved.update(_values(questions, [one for one in subjects if one.kind == "categorical"], parts))
     return [moved[subject.name] for subject in subjects]
 
 
-def _subjects(columns: Sequence[Column]) -> list[_Subject]:
-    features = [
+def subjects_of(columns: Sequence[Column]) -> list[Subject]:
+    """Every feature, both scores and both labels."""
+    return [
+        *features_of(columns),
+        _number("served.score", "served_score"),
+        _number("candidate.score", "candidate_score"),
+        Subject("served.label", "served_label", "categorical"),
+        Subject("candidate.label", "candidate_label", "categorical"),
+    ]
+
+
+def features_of(columns: Sequence[Column]) -> list[Subject]:
+    """Every feature."""
+    return [
         _number(column.origin, identifier(column.name))
         if column.type in ("DOUBLE", "BIGINT")
-        else _Subject(column.origin, f"{identifier(column.name)}::VARCHAR", "categorical")
+        else Subject(column.origin, f"{identifier(column.name)}::VARCHAR", "categorical")
         for column in columns
         if column.origin is not None and column.origin.startswith("features.")
     ]
-    return [
-        *features,
-        _number("served.score", "served_score"),
-        _number("candidate.score", "candidate_score"),
-        _Subject("served.label", "served_label", "categorical"),
-        _Subject("candidate.label", "candidate_label", "categorical"),
-    ]
 
 
-def _number(name: str, column: str) -> _Subject:
+def _number(name: str, column: str) -> Subject:
     value = f"{column}::DOUBLE"
-    return _Subject(name, f"CASE WHEN NOT isnan({value}) THEN {value} END", "numeric")
+    return Subject(name, f"CASE WHEN NOT isnan({value}) THEN {value} END", "numeric")
 
 
-def _numbers(questions: Questions, subjects: Sequence[_Subject], parts: dict[str, str]) -> dict[str, Shift]:
+def _numbers(questions: Questions, subjects: Sequence[Subject], parts: dict[str, str]) -> dict[str, Shift]:
     quantiles = ",\n    ".join(f"quantile_disc({one.sql}, {_DECILES})" for one in subjects)
     [row] = questions.ask("shift_edges", edges=quantiles, **parts).to_pylist()
     edges = [sorted(set(found or [])) for found in row["edges"]]
@@ -116,7 +119,7 @@ def _short(value: float) -> str:
     return f"{value:.6g}"
 
 
-def _values(questions: Questions, subjects: Sequence[_Subject], parts: dict[str, str]) -> dict[str, Shift]:
+def _values(questions: Questions, subjects: Sequence[Subject], parts: dict[str, str]) -> dict[str, Shift]:
     names = [f"k{index}" for index in range(len(subjects))]
     which = " ".join(f"WHEN grouping({name}) = 0 THEN {index}" for index, name in enumerate(names))
     answer = questions.ask(
@@ -194,7 +197,3 @@ def _shift(
         new_values=list(new),
         gone_values=list(gone),
     )
-
-
-def _time(moment: datetime.datetime) -> str:
-    return f"TIMESTAMPTZ {literal(moment.isoformat())}"

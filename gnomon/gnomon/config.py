@@ -15,13 +15,13 @@ from gnomon_capture.errors import SettingsError, UsageError
 from gnomon_capture.settings import CaptureSettings, from_mapping
 from gnomon_diff.differing import Differing
 from gnomon_diff.rules import Rule
-from gnomon_diff.settings import LabelSettings, Policy, default_policy
+from gnomon_diff.settings import LabelSettings, Policy, ReferenceSettings, default_policy
 from gnomon_replay.importing.settings import ImportSettings
 from gnomon_replay.settings import Experiment, Features, Model, ReplaySettings, Traffic
 
 TABLES = (
     "experiment", "traffic", "import", "primary", "candidate", "replay", "features", "capture", "labels", "gate",
-    "disagreement",
+    "disagreement", "reference",
 )  # fmt: skip
 
 
@@ -34,6 +34,7 @@ class Config:
         differing: `[disagreement]`: when two answers count as different.
         policy: `[gate]`, or the defaults that this experiment can measure.
         policy_given: the file has a `[gate]`.
+        reference: `[reference]`, what reports hold the traffic against.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class Config:
     differing: Differing
     policy: Policy
     policy_given: bool
+    reference: ReferenceSettings | None = None
 
     @property
     def log(self) -> Path:
@@ -154,6 +156,9 @@ def _checked(path: Path, tables: Mapping[str, Any]) -> Config:
         differing=differing,
         policy=policy,
         policy_given="gate" in tables,
+        reference=from_mapping(ReferenceSettings, tables["reference"], "reference")
+        if "reference" in tables
+        else None,
     )
 
 

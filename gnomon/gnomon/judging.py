@@ -17,8 +17,10 @@ import pyarrow as pa
 from gnomon_capture.errors import TrafficError, UsageError
 from gnomon_diff.comparison import Comparison, Verdict
 from gnomon_diff.decision import Decision
+from gnomon_diff.inputs import ReferenceFiles
 from gnomon_diff.labels import LoadedLabels
 from gnomon_diff.reading import Log, open_log
+from gnomon_diff.reference import reference_files
 from gnomon_diff.settings import Segments
 from gnomon_diff.views import schema_rows
 from gnomon_replay.log import PairLog, app_id
@@ -41,10 +43,22 @@ class Judged:
     verdict: Verdict
 
 
-def compare_and_judge(config: Config, candidate: Model, *, examples: int, advisory: bool = False) -> Judged:
-    """Measures the log and judges the candidate by the experiment's policy. Raises what `measure` raises."""
+def compare_and_judge(
+    config: Config,
+    candidate: Model,
+    *,
+    examples: int,
+    advisory: bool = False,
+    inputs: bool = True,
+    reference: str | None = None,
+) -> Judged:
+    """Measures the log and judges the candidate by the experiment's policy. Raises what `measure` raises.
+
+    Args:
+        inputs, reference: as `measure` has them.
+    """
     history = read_decisions(config.log / "decisions")
-    comparison = measure(config, candidate, examples=examples)
+    comparison = measure(config, candidate, examples=examples, inputs=inputs, reference=reference)
     verdict = gnomon_diff.judge(
         comparison,
         config.policy,
@@ -67,12 +81,16 @@ def measure(
     against: tuple[datetime.datetime | None, datetime.datetime | None] | None = None,
     log: Log | None = None,
     segments: Sequence[str] | None = None,
+    inputs: bool = True,
+    reference: str | None = None,
 ) -> Comparison:
     """Measures the log, or the part of it that is named, on which there is no verdict.
 
     Args:
         log: as it was opened; by default as it stands now.
         segments: to split by instead of the policy's.
+        inputs: also what no criterion rests on: what was lost, and how far the input moved.
+        reference: what the traffic is held against, in place of `[reference]`.
 
     Raises:
         ModelError: a model's file cannot be read; its digest says which pairs are its.
@@ -101,8 +119,19 @@ def measure(
         to_ts=to_ts,
         where=where,
         against=against,
+        inputs=inputs,
+        reference=_reference(config, reference) if inputs else None,
         gnomon_version=__version__,
     )
+
+
+def _reference(config: Config, named: str | None) -> ReferenceFiles | None:
+    """What the traffic is held against. A path on the command line is relative to where one stands."""
+    name = named or (config.reference.address if config.reference is not None else None)
+    if name is None:
+        return None
+    folder = Path.cwd() if named else config.folder
+    return ReferenceFiles(name, tuple(reference_files(name, folder)))
 
 
 def _pending(config: Config, log: Log, digest: str) -> Pending | None:

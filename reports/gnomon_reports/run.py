@@ -133,11 +133,12 @@ class Run:
 def without_examples(comparison: Comparison) -> Comparison:
     """The comparison without any single request."""
     queries = [query for query in comparison.queries if query.figure not in EXAMPLE_QUERIES]
+    errors = [msgspec.structs.replace(error, examples=[]) for error in comparison.errors]
     found = comparison.differences
     if found is not None:
         kinds = [msgspec.structs.replace(kind, cases=[]) for kind in found.kinds]
         found = msgspec.structs.replace(found, kinds=kinds)
-    return msgspec.structs.replace(comparison, examples=[], queries=queries, differences=found)
+    return msgspec.structs.replace(comparison, examples=[], errors=errors, queries=queries, differences=found)
 
 
 def closeness(criterion: Criterion) -> float:

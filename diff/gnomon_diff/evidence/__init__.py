@@ -2,9 +2,10 @@
 
 Evidence is ln e throughout (`engine`), valid at all looks. `days` is the rule for traffic not yet seen, and
 `day_bounds` has its intervals; `counts` and `quantile` are about independent requests; `families` combines
-many; `shift` measures what is shown and not judged.
+many; `shift`, `distances` and `auc` measure what is shown and not judged; `sample_ratio` is about what was lost.
 """
 
+from gnomon_diff.evidence.auc import clustered_auc, placements
 from gnomon_diff.evidence.counts import (
     PairCounts,
     beta_binomial_bounds,
@@ -27,6 +28,15 @@ from gnomon_diff.evidence.days import (
     promote_log_e,
     reject_log_e,
     t_log_e,
+)
+from gnomon_diff.evidence.distances import (
+    js_chance,
+    ks_chance,
+    ks_distance,
+    ks_radius,
+    psi_chance,
+    wasserstein_chance,
+    wasserstein_distance,
 )
 from gnomon_diff.evidence.engine import (
     Interval,
@@ -61,6 +71,7 @@ from gnomon_diff.evidence.quantile import (
     rank_bounds,
     ratio_grid,
 )
+from gnomon_diff.evidence.sample_ratio import stratum_log_e
 from gnomon_diff.evidence.shift import (
     PairedShift,
     Shift,
@@ -91,6 +102,7 @@ __all__ = [
     "beyond_both",
     "buckets",
     "closed_mean",
+    "clustered_auc",
     "concentration",
     "decision_bounds",
     "design_effect",
@@ -100,7 +112,11 @@ __all__ = [
     "e_bh",
     "engine_ranks",
     "histogram",
+    "js_chance",
     "js_distance",
+    "ks_chance",
+    "ks_distance",
+    "ks_radius",
     "leading_part",
     "log_e",
     "log_e_path",
@@ -111,8 +127,10 @@ __all__ = [
     "mixture_ranks",
     "paired_quantile_log_e",
     "paired_ratio_bounds",
+    "placements",
     "promote_log_e",
     "psi",
+    "psi_chance",
     "psi_independent",
     "psi_paired",
     "quantile_bounds",
@@ -126,7 +144,10 @@ __all__ = [
     "reject_log_e",
     "rule_bounds",
     "stratified_log_e",
+    "stratum_log_e",
     "stuart_maxwell",
     "t_log_e",
+    "wasserstein_chance",
+    "wasserstein_distance",
     "within_either",
 ]

@@ -1,8 +1,11 @@
--- Errors by side and kind, each with one message.
+-- Errors by side and kind, each with one message, and three requests that the hashes of their ids drew.
 SELECT error.side, error.kind, count(*) AS n, count(*) FILTER (error.critical) AS critical,
-    left(min(error.message), 500) AS example
+    left(min(error.message), 500) AS example,
+    arg_min(
+        struct_pack(request_id := request_id, message := left(error.message, 500)), md5(request_id), 3
+    ) AS examples
 FROM (
-    SELECT unnest([
+    SELECT request_id, unnest([
         struct_pack(
             side := 'served', critical := false, message := served_message,
             kind := CASE WHEN NOT stand_in THEN served_error END

@@ -11,5 +11,6 @@ SELECT
     max(schema_version) AS newest_schema,
     count(served_latency_us) AS served_timed,
     quantile_disc(served_latency_us, 0.95) AS served_p95_us,
+    quantile_disc(served_latency_us, [0.5, 0.9, 0.95, 0.99]) AS served_us,
     [{distinct}]::BIGINT[] AS distinct_values
 FROM {pairs}

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
     config = options.config_of(arguments)
     judged = compare_and_judge(
-        config, config.candidate(arguments.candidate), examples=0, advisory=arguments.advisory
+        config, config.candidate(arguments.candidate), examples=0, inputs=False, advisory=arguments.advisory
     )
     record(config, judged)
     if arguments.json:

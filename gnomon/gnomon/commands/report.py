@@ -10,6 +10,7 @@ example:
   open "$(gnomon report --candidate 3.3)"
   gnomon report --where "carrier = 'MQ' and hour(ts) < 9"
   gnomon report --from 2026-11-17 --to 2026-11-24 --against 2026-11-10..2026-11-17
+  gnomon report --reference train.parquet
 """
 
 from __future__ import annotations
@@ -57,6 +58,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="requests shown one by one, 0 for none (default: 50)",
     )
+    parser.add_argument(
+        "--reference",
+        metavar="FILE",
+        help="hold the traffic's features against this: a Parquet file or pattern with columns of their names, such "
+        'as the training data, or "first day" (default: `from` of [reference], if there is one)',
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -72,9 +79,11 @@ def run(arguments: argparse.Namespace) -> int:
             "--against holds two windows against each other: name this one too, by --from or --to"
         )
     if bounds == (None, None) and arguments.where is None:
-        judged = compare_and_judge(config, candidate, examples=examples)
+        judged = compare_and_judge(config, candidate, examples=examples, reference=arguments.reference)
         page = write_report(config, judged.comparison, judged.verdict, examples=examples > 0)
     else:
+        if arguments.reference is not None:
+            raise UsageError("--reference holds all the traffic against it; leave it out of a part")
         comparison = measure(
             config,
             candidate,

@@ -154,7 +154,7 @@ def _quantiles(run: Run, latency: Latency) -> Figure:
     served = (
         ""
         if latency.served_p95_us is None
-        else f"served p95 {milliseconds(latency.served_p95_us)}, n {count(latency.served_n)}, never compared"
+        else f"served {_served(latency)}, n {count(latency.served_n)}, never compared"
     )
     return Figure(
         "cost-quantiles",
@@ -167,6 +167,11 @@ def _quantiles(run: Run, latency: Latency) -> Figure:
     )
 
 
+def _served(latency: Latency) -> str:
+    quantiles = latency.served_us or {"p95": latency.served_p95_us or 0.0}
+    return ", ".join(f"{name} {milliseconds(us)}" for name, us in quantiles.items())
+
+
 def milliseconds(us: float) -> str:
     """Three significant digits."""
     ms = us / 1000
@@ -176,13 +181,16 @@ def milliseconds(us: float) -> str:
 def _quantile_table(run: Run, latency: Latency) -> Content:
     rows: list[list[Content]] = []
     for one in latency.quantiles:
-        ratio = one.candidate_us / one.primary_us if one.primary_us else None
+        plain_ratio = one.candidate_us / one.primary_us if one.primary_us else None
+        ratio = quote(TIMES, plain_ratio, one.ratio_low, one.ratio_high)
         rows.append(
             [
                 f"p{100 * one.p:g}",
                 *_side(one.primary_us, one.primary_low, one.primary_high, one, latency.n),
                 *_side(one.candidate_us, one.candidate_low, one.candidate_high, one, latency.n),
-                "n/a" if ratio is None else f"{fixed(ratio, 2)}\u202f×",
+                group(ratio.text, ratio.bracket)
+                if ratio.bracket
+                else ("n/a" if plain_ratio is None else f"{fixed(plain_ratio, 2)}\u202f×"),
             ]
         )
     heads: list[Column | str] = [
@@ -227,7 +235,10 @@ def _errors(run: Run) -> Figure | None:
                 count(error.n),
                 count(error.critical),
                 fixed(1e5 * error.n / accounts.paired, places(1e5 * error.n / accounts.paired, 2)),
-                code(value(error.example)) if error.example is not None else span("none kept", cls="mut"),
+                group(
+                    code(value(error.example)) if error.example is not None else span("none kept", cls="mut"),
+                    *(group(" · ", code(value(one.request_id, 40))) for one in error.examples),
+                ),
             ]
             for error in sorted(errors, key=lambda error: (-error.critical, -error.n))
         ]
@@ -237,7 +248,7 @@ def _errors(run: Run) -> Figure | None:
             num("requests"),
             num("critical"),
             num("per 100\u202fk"),
-            "one of the messages",
+            "one of the messages · requests drawn",
         ]
         body = grid("Errors by kind", columns, rows)
         title = say(

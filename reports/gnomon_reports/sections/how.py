@@ -19,6 +19,8 @@ DEFINITIONS: tuple[tuple[str, str, str], ...] = (
     ("day", "Whole day", "24 hours from the window's first full hour, UTC, read past its end in every partition. Days without traffic are not counted."),
     ("skew", "Serving skew", "How often the primary, run again on the captured features, answers otherwise than was served, less how often it disagrees with itself. Then the features captured are not those that were served."),
     ("psi", "PSI", "Population stability index: how far two distributions lie apart, over the same bins. By convention 0.1 is worth a look and 0.25 is large. Debiased: what two samples of this size would show anyway is taken off."),
+    ("chance", "What chance shows", "The distance that two samples of these sizes show though nothing moved: exceeded in 5 of 100 cases by independent rows. Requests of one day resemble each other, so whole days show more."),
+    ("auc", "Told apart, AUC", "How often a classifier, given one request of each side from days that it was not trained on, says which is which by their features. 0.5 is guessing, 1 is certainty."),
     ("lift", "Share of flips, share of traffic", "A segment that holds more of the flips than of the traffic disagrees more often than the rest."),
     ("p95", "p95", "The time within which 95 of 100 requests are answered. Both models are timed on the same requests, one at a time, warm, in random order."),
     ("critical", "Critical error", "A request on which the candidate crashes or hangs, and does so again alone in a fresh process."),

@@ -25,6 +25,7 @@ from gnomon_reports.numerals import MINUS, count, many, share
 from gnomon_reports.part import NO_ACCOUNTS, OF_A_WINDOW
 from gnomon_reports.run import Run
 from gnomon_reports.sections.shift import moved, shift_figure
+from gnomon_reports.sections.traffic import distances_figure, filled_figure, losses_figure, reference_figure
 from gnomon_reports.sentences import kind_words
 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -48,7 +49,16 @@ _HATCH = defs(
 
 
 def input_section(run: Run) -> Section:
-    found = [_accounts(run), _hours(run), _balances(run), shift_figure(run)]
+    found = [
+        _accounts(run),
+        _hours(run),
+        _balances(run),
+        losses_figure(run),
+        shift_figure(run),
+        distances_figure(run),
+        filled_figure(run),
+        reference_figure(run),
+    ]
     figures = [figure for figure in found if figure is not None]
     return Section(
         "input", "Log and input", "Is the log the traffic, and the input the same?", _answer(run), figures
@@ -84,7 +94,7 @@ def _answer(run: Run) -> list[Content]:
         )
     else:
         first = group(strong("Every record is accounted for."), _covered(coverage.frac))
-    answer: list[Content] = [first]
+    answer: list[Content] = [first, *_uneven(run)]
     if part is not None and part.where is None:
         answer.append(OF_A_WINDOW)
     columns = run.comparison.shifts
@@ -105,6 +115,27 @@ def _answer(run: Run) -> list[Content]:
                 f"None of {many(len(columns), 'column')} is shown to have moved past 0.1: look for the cause in the models first."
             )
     return answer
+
+
+def _uneven(run: Run) -> list[Content]:
+    """What was lost where, and the features that were not those served, where it is little enough to go on."""
+    lines: list[Content] = []
+    losses = run.comparison.losses
+    shown = [loss for loss in losses.most if loss.shown] if losses is not None else []
+    if shown:
+        one = shown[0]
+        name = group(value(one.by.split(".", 1)[-1], 40), " = ", value(one.value or "missing", 40))
+        lines.append(
+            group(
+                "But not evenly: ",
+                name,
+                f" lost {share(one.lost, one.n)}, all else {share(one.rest_frac * 1e6, 1e6)}.",
+            )
+        )
+    skew, n = run.comparison.disagreement.skew, run.comparison.disagreement.noise_n
+    if skew is not None and n and not run.skewed:
+        lines.append(f"Serving skew, counted over {many(n, 'pair')}: {share(max(skew, 0.0) * n, n)}.")
+    return lines
 
 
 def _covered(frac: float | None) -> str:

@@ -12,6 +12,7 @@ from gnomon_reports.markup import Content, a, group, plain, say, strong
 from gnomon_reports.numerals import MINUS, PLAIN, about, count, many, quote, share
 from gnomon_reports.run import Run
 from gnomon_reports.sections.differences import distances_answer, distances_figure
+from gnomon_reports.sections.traffic import paired_figure
 from gnomon_reports.sentences import data_state
 
 _SEVERAL = "Probabilities of several classes are not compared one by one; [disagreement] can name a distance."
@@ -23,12 +24,18 @@ def scores_section(run: Run) -> Section:
     if run.comparison.subject.task != "binary":
         return _distances(run)
     if scores is None or scores.n == 0:
+        labels = paired_figure(run)
         return Section(
-            "scores", "Scores", "How did the scores move?", [_EMPTY], (), data_state(run) or _EMPTY
+            "scores",
+            "Scores",
+            "How did the scores move?",
+            [_EMPTY],
+            () if labels is None else (labels,),
+            data_state(run) or _EMPTY,
         )
     figures = [
         figure
-        for figure in (_joint(run, scores), _delta(run, scores), _cutoffs(run, scores))
+        for figure in (_joint(run, scores), _delta(run, scores), _cutoffs(run, scores), paired_figure(run))
         if figure is not None
     ]
     return Section("scores", "Scores", "How did the scores move?", _answer(run, scores), figures)

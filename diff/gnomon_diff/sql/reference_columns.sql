@@ -1,0 +1,2 @@
+-- The columns of the reference.
+DESCRIBE FROM read_parquet([{files}])
