@@ -14,20 +14,22 @@ from gnomon_replay.pending import Pending
 from gnomon_replay.settings import Experiment
 
 from gnomon_diff.accounts import NO_NUMBERS, ask_accounts, coverage_frac, numbers_table
+from gnomon_diff.binning import ask_bins
 from gnomon_diff.columns import pair_columns
 from gnomon_diff.comparison import Comparison, Coverage, ErrorKind, Flip, Subject
 from gnomon_diff.daysums import ask_days, day_rows
 from gnomon_diff.disagreement import disagreement, segments
 from gnomon_diff.estimated import ask_estimated_accuracy
-from gnomon_diff.examples import ask_examples
+from gnomon_diff.examples import ask_examples, example_places
 from gnomon_diff.latency import ask_latency
 from gnomon_diff.questions import Questions
 from gnomon_diff.quoting import literal
 from gnomon_diff.reading import Log, open_log
 from gnomon_diff.scores import ask_scores
-from gnomon_diff.segmenting import Split, chosen_splits, possible_splits
+from gnomon_diff.segmenting import Split, binned_splits, chosen_splits, possible_splits
 from gnomon_diff.settings import LabelSettings, Policy
 from gnomon_diff.shifts import ask_shifts
+from gnomon_diff.slices import ask_slices
 from gnomon_diff.truth import about_labels, ask_truth
 from gnomon_diff.views import connect
 from gnomon_diff.window import BUSY_FRAC, EPOCH, Window, first_full_hour, read_upto
@@ -49,6 +51,8 @@ def compare(
     pending: Pending | None = None,
     traffic: str = "",
     examples: int = 50,
+    seed: int = 0,
+    explain: bool = True,
     gnomon_version: str = "",
     now: datetime.datetime | None = None,
 ) -> Comparison:
@@ -66,6 +70,8 @@ def compare(
         pending: what stands in the traffic beyond this opening of the log; None when it could not be reached.
         traffic: its address; shown.
         examples: how many requests to show one by one, at most.
+        seed: of the search for slices, and of the examples.
+        explain: also what is never judged and reads every row again: segments of binned features, and slices.
         gnomon_version, now: shown.
 
     Raises:
@@ -99,6 +105,14 @@ def compare(
         about_labels(questions, window, labels, weighted=weighted)
         sums = ask_days(questions, window, splits, weighted=weighted)
         differ = disagreement(sums)
+        measured, slices = [sums], None
+        if explain:
+            bins = ask_bins(questions, columns, overview["pairs"])
+            if more := binned_splits(bins, splits):
+                measured.append(ask_days(questions, window, more, weighted=weighted, at_once=3))
+                splits = [*splits, *more]
+            slices = ask_slices(questions, bins, window, sums, differ, policy, weighted=weighted, seed=seed)
+        by_segment = segments(*measured)
         errors = [ErrorKind(**row) for row in questions.ask("errors").to_pylist()]
         accounts = ask_accounts(questions, overview, rows, errors, pending)
         scores, cutoffs = ask_scores(questions)
@@ -128,7 +142,7 @@ def compare(
             ),
             disagreement=differ,
             flips=_flips(questions, differ.n),
-            segments=segments(sums),
+            segments=by_segment,
             days=day_rows(sums, window),
             scores=scores,
             cutoffs=cutoffs,
@@ -137,10 +151,14 @@ def compare(
             errors=errors,
             correctness=correctness,
             estimated_accuracy=ask_estimated_accuracy(questions, experiment),
-            examples=ask_examples(questions, columns, examples),
+            examples=ask_examples(
+                questions, columns, examples, places=example_places(slices, by_segment, splits), seed=seed
+            ),
             queries=questions.asked,
             gnomon_version=gnomon_version,
             generated_at=now,
+            slices=slices,
+            examples_seed=seed,
         )
 
 

@@ -30,12 +30,13 @@ class SegmentKey(Value, frozen=True, kw_only=True):
 
     Attributes:
         feature: `features.carrier`, `attributes.region`, …
-        kind: `value`; `missing`, requests that had none; `other`, small segments judged together.
-        value: null unless the kind is `value`.
+        kind: `value`; `range`, of a number; `missing`, requests that had none; `other`, small segments judged
+            together, or rare values counted together.
+        value: of a range its name, `200 to 500`; null unless the kind is one of these two.
     """
 
     feature: str
-    kind: Literal["value", "missing", "other"]
+    kind: Literal["value", "range", "missing", "other"]
     value: str | None
 
 
@@ -201,6 +202,70 @@ class Segment(Value, frozen=True, kw_only=True):
     days: int
     reason: str | None
     judged: bool
+
+
+class Slice(Value, frozen=True, kw_only=True):
+    """Requests that fulfil up to three conditions, found by search. Explains; never judged.
+
+    Attributes:
+        predicate: over the view `pairs`, as `gnomon sql` takes it.
+        n, share, flips, rate, lift: over all traffic seen, counted; `lift` is the rate over that of all other
+            pairs. The part it was found on is among them, so that they flatter it.
+        noise_n, noise: the noise floor in the slice, over all traffic seen.
+        test_n, test_flips, test_rate: on the part of the log left for the test; the rate is weighted.
+        low, high: of the rate, from the test part's days, at `level`.
+        excess, excess_low, excess_high: the rate less noise and skew, likewise; null where the rate is tested.
+        log_e: ln of the evidence that the slice lies beyond the limit; null where it was not tested, or has none.
+        confirmed: shown to lie beyond the limit, the false discovery rate of the report controlled; null where
+            there were too few days to test it.
+        reason: why it was not tested, or why an end is null.
+    """
+
+    predicate: str
+    n: int
+    share: float
+    flips: int
+    rate: float | None
+    lift: float | None
+    noise_n: int
+    noise: float | None
+    test_n: int
+    test_flips: int
+    test_rate: float | None
+    low: float | None
+    high: float | None
+    excess: float | None
+    excess_low: float | None
+    excess_high: float | None
+    level: float
+    log_e: float | None
+    confirmed: bool | None
+    reason: str | None
+
+
+class SliceSearch(Value, frozen=True, kw_only=True):
+    """The search for slices, and what came of it.
+
+    Attributes:
+        limit: what a slice is tested to be beyond; of the excess over the noise floor, or of the rate.
+        alpha: the false discovery rate: of the confirmed, the expected share that does not lie beyond the limit.
+        searched_n: requests that it searched, drawn by the hash of their ids.
+        test_n, test_days: requests and whole days left for the test.
+        proposed: how many slices were tested.
+        reason: why there are none; null where there are.
+        seed: of the search.
+    """
+
+    limit: float
+    measure: Literal["excess", "rate"]
+    alpha: float
+    searched_n: int
+    test_n: int
+    test_days: int
+    proposed: int
+    reason: str | None
+    seed: int
+    slices: list[Slice]
 
 
 class Day(Value, frozen=True, kw_only=True):
@@ -582,7 +647,12 @@ class Coverage(Value, frozen=True, kw_only=True):
 
 
 class Example(Value, frozen=True, kw_only=True):
-    """One request on which the answers differ, drawn at random within its stratum."""
+    """One request on which the answers differ, drawn at random within its stratum.
+
+    Attributes:
+        stratum: the kind of flip, `late → on time`.
+        place: the slice or segment that the stratum is besides, as SQL; null for all other requests.
+    """
 
     request_id: str
     ts: datetime.datetime
@@ -594,6 +664,7 @@ class Example(Value, frozen=True, kw_only=True):
     label: str | None
     features: dict[str, Any]
     attributes: dict[str, str | None]
+    place: str | None = None
 
 
 class Query(Value, frozen=True, kw_only=True):
@@ -604,7 +675,12 @@ class Query(Value, frozen=True, kw_only=True):
 
 
 class Comparison(Value, frozen=True, kw_only=True):
-    """Everything that a comparison says. Whoever shows or judges it needs nothing else."""
+    """Everything that a comparison says. Whoever shows or judges it needs nothing else.
+
+    Attributes:
+        slices: null where they were not searched for.
+        examples_seed: with another one other examples are drawn.
+    """
 
     subject: Subject
     accounts: Accounts
@@ -624,6 +700,8 @@ class Comparison(Value, frozen=True, kw_only=True):
     gnomon_version: str
     generated_at: datetime.datetime
     estimated_accuracy: EstimatedAccuracy | None = None
+    slices: SliceSearch | None = None
+    examples_seed: int = 0
 
 
 State = Literal["pass", "fail", "open", "invalid"]

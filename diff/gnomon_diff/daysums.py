@@ -35,8 +35,6 @@ SUMS = (
 )
 """The sums of the contract's `Day`, weighted."""
 
-_AT_ONCE = 8  # segments a question; their combinations stay few
-
 
 @dataclass(frozen=True)
 class Series:
@@ -76,13 +74,16 @@ class DaySums:
         return int(self.whole.sum())
 
 
-def ask_days(questions: Questions, window: Window, splits: Sequence[Split], *, weighted: bool) -> DaySums:
+def ask_days(
+    questions: Questions, window: Window, splits: Sequence[Split], *, weighted: bool, at_once: int = 8
+) -> DaySums:
     """Asks for the sums, for some splits at a time.
 
     Args:
         weighted: the log was sampled, so that weights differ from 1.
+        at_once: splits a question; the combinations of their values must stay few.
     """
-    parts = [splits[at : at + _AT_ONCE] for at in range(0, max(len(splits), 1), _AT_ONCE)]
+    parts = [splits[at : at + at_once] for at in range(0, max(len(splits), 1), at_once)]
     answers = [(part, _ask(questions, window, part, weighted=weighted)) for part in parts]
     first = answers[0][1]
     days = np.unique(first["day"].to_numpy())
@@ -160,4 +161,6 @@ def _series(answer: pa.Table, days: NDArray[np.int64], index: int, split: Split 
 
 
 def _key(split: Split, value: str | None) -> SegmentKey:
+    if split.bins is not None and value is not None:
+        return split.bins.key(int(value))
     return SegmentKey(feature=split.feature, kind="missing" if value is None else "value", value=value)

@@ -1,13 +1,14 @@
--- Which requests to show: those with the lowest hashes of their ids, an equal share of each kind of flip.
-SELECT request_id
+-- Which requests to show: those with the lowest hashes of their ids, an equal share of each kind of flip and place.
+SELECT request_id, place
 FROM (
     SELECT
-        request_id,
-        served_label AS a,
-        candidate_label AS b,
-        row_number() OVER (PARTITION BY served_label, candidate_label ORDER BY md5(request_id)) AS turn
-    FROM {pairs}
-    WHERE disagrees
+        *,
+        row_number() OVER (PARTITION BY a, b, place ORDER BY md5({seed} || request_id)) AS turn
+    FROM (
+        SELECT request_id, served_label AS a, candidate_label AS b, {place} AS place
+        FROM {pairs}
+        WHERE disagrees
+    )
 )
-ORDER BY turn, a, b
+ORDER BY turn, place, a, b
 LIMIT {most}
