@@ -283,9 +283,11 @@ def _simpler(rows: Rows, region: dict[int, tuple[int, ...]]) -> Region:
 
 def _by_bin(rows: Rows, feature: int, mask: Mask) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
     codes, most = rows.codes[mask, feature], rows.sizes[feature] + 1
-    surplus: FloatArray = np.bincount(codes, rows.surplus[mask], most)
-    variance: FloatArray = np.bincount(codes, rows.variance[mask], most)
-    return surplus, variance, np.bincount(codes, minlength=most).astype(np.int64)
+    n = np.bincount(codes, minlength=most).astype(np.int64)
+    surplus, variance = (
+        np.bincount(codes, values[mask], most).astype(np.float64) for values in (rows.surplus, rows.variance)
+    )
+    return surplus, variance, n
 
 
 def _best_bins(rows: Rows, feature: int, mask: Mask) -> tuple[int, ...] | None:
