@@ -21,7 +21,7 @@ from gnomon_diff.columns import Column
 from gnomon_diff.comparison import SegmentKey
 from gnomon_diff.evidence.engine import FloatArray
 from gnomon_diff.questions import Questions
-from gnomon_diff.quoting import identifier, literal
+from gnomon_diff.quoting import identifier, literal, plain_identifier
 
 SAMPLE_ROWS = 50_000
 RANK_SLACK = 0.03
@@ -46,6 +46,7 @@ class Bins:
         edges: inner edges of a number's ranges, ascending; bin i holds [edges[i - 1], edges[i]).
         values: where there are no edges, the values with a bin of their own.
         pooled: whether there are more values; they share the last bin.
+        nan: whether the log has NaN here, which counts as missing. (To DuckDB it is larger than any number.)
     """
 
     feature: str
@@ -54,6 +55,7 @@ class Bins:
     edges: tuple[float, ...] = ()
     values: tuple[str | int | float | bool, ...] = ()
     pooled: bool = False
+    nan: bool = False
 
     @property
     def size(self) -> int:
@@ -91,20 +93,20 @@ class Bins:
     def predicate(self, codes: Iterable[int]) -> str:
         """SQL over the view `pairs` that is true for the rows of these bins, and false or NULL for all others.
 
-        >>> bins = Bins("features.km", "km", "DOUBLE", edges=(100.0, 200.0, 500.0))
+        >>> bins = Bins("features.km", "km", "DOUBLE", edges=(100.0, 200.0, 500.0), nan=True)
         >>> print(bins.predicate([1, 2]))
-        "km" >= 100 AND "km" < 500
+        km >= 100 AND km < 500
         >>> print(bins.predicate([3]))
-        "km" >= 500 AND NOT isnan("km")
+        km >= 500 AND NOT isnan(km)
         >>> carrier = Bins("features.carrier", "carrier", "VARCHAR", values=("AA", "B6"), pooled=True)
         >>> print(carrier.predicate([1, 2, 3]))
-        ("carrier" <> 'AA' OR "carrier" IS NULL)
+        (carrier <> 'AA' OR carrier IS NULL)
         """
         chosen = sorted(set(codes))
         missing = self.size in chosen
         present = [code for code in chosen if code < self.size]
         if not present:
-            return f"({self._missing()})" if self.type == "DOUBLE" else self._missing()
+            return f"({self._missing()})" if self.nan else self._missing()
         if self.edges:
             return self._of_ranges(present, missing)
         return self._of_values(present, missing)
@@ -119,8 +121,8 @@ class Bins:
             parts.append(f"{name} >= {_written(self.edges[low - 1])}")
         if high < len(self.edges):
             parts.append(f"{name} < {_written(self.edges[high])}")
-        elif self.type == "DOUBLE" and not missing:
-            parts.append(f"NOT isnan({name})")  # to DuckDB NaN is larger than every number
+        elif self.nan and not missing:
+            parts.append(f"NOT isnan({name})")
         if not parts:
             parts.append(f"{name} IS NOT NULL")
         whole = " AND ".join(parts)
@@ -132,7 +134,7 @@ class Bins:
         if self.pooled and codes[-1] == len(self.values):
             inside = [value for value in self.values if value not in inside]  # what is left out
             whole = _one_of(name, inside, out=True) or f"{name} IS NOT NULL"
-            if self.type == "DOUBLE" and not missing:
+            if self.nan and not missing:
                 whole += f" AND NOT isnan({name})"
         else:
             whole = _one_of(name, inside)
@@ -147,10 +149,11 @@ class Bins:
 
     def _missing(self, table: str = "") -> str:
         name = self._name(table)
-        return f"{name} IS NULL OR isnan({name})" if self.type == "DOUBLE" else f"{name} IS NULL"
+        return f"{name} IS NULL OR isnan({name})" if self.nan else f"{name} IS NULL"
 
     def _name(self, table: str = "") -> str:
-        return f"{table}.{identifier(self.column)}" if table else identifier(self.column)
+        name = plain_identifier(self.column)
+        return f"{table}.{name}" if table else name
 
 
 def ask_bins(questions: Questions, columns: Sequence[Column], pairs: int) -> list[Bins]:
@@ -167,7 +170,15 @@ def ask_bins(questions: Questions, columns: Sequence[Column], pairs: int) -> lis
         columns=", ".join(f"{identifier(column.name)} AS c{index}" for index, column in enumerate(own)),
         drawn=drawn_sql("'bins:' || request_id", SAMPLE_ROWS / pairs),
     )
-    found = [_bins(column, rows[f"c{index}"].combine_chunks()) for index, column in enumerate(own)]
+    doubles = [column for column in own if column.type == "DOUBLE"]
+    [row] = questions.ask(
+        "nans", isnan=", ".join(f"bool_or(isnan({identifier(column.name)}))" for column in doubles)
+    ).to_pylist()
+    with_nan = {column.name for column, nan in zip(doubles, row["nan"], strict=True) if nan}
+    found = [
+        _bins(column, rows[f"c{index}"].combine_chunks(), nan=column.name in with_nan)
+        for index, column in enumerate(own)
+    ]
     return [bins for bins in found if bins is not None]
 
 
@@ -219,7 +230,7 @@ def round_between(low: float, high: float) -> float:
     return high
 
 
-def _bins(column: Column, values: pa.Array) -> Bins | None:
+def _bins(column: Column, values: pa.Array, *, nan: bool) -> Bins | None:
     present = values.drop_null()
     if column.type == "DOUBLE":
         present = present.filter(pc.invert(pc.is_nan(present)))
@@ -232,13 +243,13 @@ def _bins(column: Column, values: pa.Array) -> Bins | None:
         return None
     if column.type in _NUMBERS and len(counted) > FEW_VALUES:
         edges = readable_edges(present.to_numpy(zero_copy_only=False).astype(np.float64))
-        return Bins(*name, edges=tuple(edges)) if edges else None
+        return Bins(*name, edges=tuple(edges), nan=nan) if edges else None
     kept: list[Any] = [value for n, value in counted[:MOST_VALUES] if n >= _LEAST_SHARE * len(values)]
     if column.type in _NUMBERS:
         kept = sorted(value for value in kept if math.isfinite(value))
     if len(kept) + bool(missing) < 2:
         return None  # an id, say: no value stands out
-    return Bins(*name, values=tuple(kept), pooled=True)
+    return Bins(*name, values=tuple(kept), pooled=True, nan=nan)
 
 
 def _one_of(name: str, values: Sequence[Any], *, out: bool = False) -> str:

@@ -216,7 +216,7 @@ def _leaves(rows: Rows, seed: int) -> list[Region]:
             max_depth=MOST_CONDITIONS,
             min_samples_leaf=least,
             max_features=None if number == 0 else 0.5,
-            random_state=seed + number,
+            random_state=(seed + number) % 2**32,
         ).fit(inputs, rows.surplus[part])
         regions += [
             (value, region)

@@ -35,8 +35,20 @@ class Judged:
     verdict: Verdict
 
 
-def compare_and_judge(config: Config, candidate: Model, *, examples: int, advisory: bool = False) -> Judged:
+def compare_and_judge(
+    config: Config,
+    candidate: Model,
+    *,
+    examples: int,
+    seed: int = 0,
+    explain: bool = False,
+    advisory: bool = False,
+) -> Judged:
     """Measures the log and judges the candidate by the experiment's policy.
+
+    Args:
+        examples, seed: how many requests to show one by one, and which.
+        explain: also search for slices and bin numbers, which the verdict does not need.
 
     Raises:
         UsageError: the experiment's task is one that cannot be judged yet.
@@ -65,6 +77,8 @@ def compare_and_judge(config: Config, candidate: Model, *, examples: int, adviso
         pending=_pending(config, log, digest),
         traffic=config.traffic.address,
         examples=examples,
+        seed=seed,
+        explain=explain,
         gnomon_version=__version__,
     )
     verdict = gnomon_diff.judge(

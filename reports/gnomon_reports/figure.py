@@ -35,7 +35,8 @@ from gnomon_reports.run import Run
 QUERIES = {
     "where-flips": ("flips",),
     "where-days": ("days",),
-    "where-segments": ("segments",),
+    "where-segments": ("segments", "binning"),
+    "where-slices": ("searched", "slices"),
     "scores-joint": ("joint",),
     "scores-delta": ("scores", "deciles"),
     "scores-cutoffs": ("cutoffs",),

@@ -5,6 +5,7 @@ Prints the page's path, and nothing else, on stdout. An empty log gives a page t
 example:
   gnomon report
   open "$(gnomon report --candidate 3.3)"
+  gnomon report --examples 100 --seed 7
 """
 
 from __future__ import annotations
@@ -25,6 +26,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="requests shown one by one, 0 for none (default: 50)",
     )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="another one draws other requests to show, and searches slices with other trees, e.g. 7 (default: 0)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -32,7 +40,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     config = options.config_of(arguments)
     judged = compare_and_judge(
-        config, config.candidate(arguments.candidate), examples=max(0, arguments.examples)
+        config,
+        config.candidate(arguments.candidate),
+        examples=max(0, arguments.examples),
+        seed=arguments.seed,
+        explain=True,
     )
     print(write_report(config, judged, examples=arguments.examples > 0))
     return DONE
