@@ -5,7 +5,8 @@ score is the surplus of flips over what the day's own rate explains, in standard
 requests: sum of (flip - r_day) / sqrt(sum of r_day (1 - r_day)). It ranks, and is no evidence: regions are
 chosen by it. Starts are all conjunctions of one, two and three bins, and the leaves of small regression trees
 on the surplus; each is then improved one feature at a time (for the other conditions as they are, the best range
-or set of bins is found exactly), and what changes little is left out. Of regions that overlap the best stays: the
+or set of bins is found exactly), what changes little is left out, and the best are narrowed by further conditions
+that help. Of regions that overlap the best stays: the
 next is scored on the rows that are left.
 """
 
@@ -29,6 +30,7 @@ LEAST_SCORE = 4.0  # surplus, in standard deviations: less is not worth a place 
 _WORK = 1e10  # multiplications spent on conjunctions of three
 _MOST_SINGLES = 160
 _STARTS = 40  # of each kind
+_NARROWED = 20
 _TREES, _TREE_ROWS = 6, 40_000
 _SIMPLER = 0.97  # a condition stays only if the score would fall below this part without it
 
@@ -96,13 +98,21 @@ def propose(rows: Rows, *, seed: int = 0) -> list[Region]:
     if len(rows.surplus) < rows.least or not rows.variance.any():
         return []
     starts = {*_conjunctions(rows), *_leaves(rows, seed)}
-    found = {_improved(rows, start) for start in sorted(starts)} - {()}
-    ranked = sorted(found, key=lambda region: (-round(rows.score(rows.where(region)), 6), region))
-    return _apart(rows, ranked)
+    found = _ranked(rows, {_improved(rows, start) for start in sorted(starts)})
+    narrowed = {_narrowed(rows, region) for region in found[:_NARROWED]}
+    return _apart(rows, _ranked(rows, {*found, *narrowed}))
 
 
 def _score(surplus: float, variance: float, n: int, least: int) -> float:
     return surplus / np.sqrt(variance) if n >= least and variance > 0 else -np.inf
+
+
+def _ranked(rows: Rows, regions: Iterable[Region]) -> list[Region]:
+    """The best first, without the one that is everything."""
+    return sorted(
+        (region for region in regions if region),
+        key=lambda region: (-round(rows.score(rows.where(region)), 6), region),
+    )
 
 
 def _apart(rows: Rows, ranked: Sequence[Region]) -> list[Region]:
@@ -262,6 +272,23 @@ def _improved(rows: Rows, start: Region) -> Region:
             break
         score = now
     return _simpler(rows, region)
+
+
+def _narrowed(rows: Rows, region: Region) -> Region:
+    """The region with further conditions, each the one that helps most, as long as one does."""
+    score = rows.score(rows.where(region))
+    while len(region) < MOST_CONDITIONS:
+        mask, options = rows.where(region), []
+        for feature in sorted(set(range(len(rows.sizes))) - {feature for feature, _ in region}):
+            bins = _best_bins(rows, feature, mask)
+            if bins:
+                option = tuple(sorted([*region, (feature, bins)]))
+                options.append((-round(rows.score(rows.where(option)), 6), option))
+        best = min(options, default=(0.0, region))
+        if _SIMPLER * -best[0] <= score:
+            break
+        score, region = -best[0], best[1]
+    return _improved(rows, region)
 
 
 def _simpler(rows: Rows, region: dict[int, tuple[int, ...]]) -> Region:
