@@ -116,7 +116,7 @@ def inside(frame: pd.DataFrame) -> pd.Series:
     return (frame["features.carrier"] == "MQ") & (frame["features.distance"].astype(float) >= 500)
 
 
-def tested(folder: Path) -> set[str]:
+def keys_left(folder: Path) -> set[str]:
     """Keys of the half that is left for the test, which md5 of the key decides."""
     rows = query(
         folder,
@@ -139,7 +139,7 @@ def test_its_figures_are_what_pandas_counts(found: Comparison, frame: pd.DataFra
     day_0 = pd.Timestamp("2026-03-02T08:00:00", tz="UTC")  # the first full hour
     day = (rows["ts"] - day_0) // pd.Timedelta(days=1)
     key = rows["key"].fillna(rows["request_id"])
-    kept = key.isin(tested(folder)) & (day % 2 == 1) & day.between(0, 27)
+    kept = key.isin(keys_left(folder)) & (day % 2 == 1) & day.between(0, 27)
     a, again, c, c_again = (
         rows[f"{side}_label"] for side in ("primary", "primary_again", "candidate", "candidate_again")
     )
