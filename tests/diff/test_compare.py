@@ -233,7 +233,12 @@ def test_segments_are_what_pandas_counts(
     compared: Comparison, pairs: pd.DataFrame, whole_days: list[int]
 ) -> None:
     splits = ["features.carrier", "features.holiday", "attributes.region", "attributes.client"]
-    binned = {"features.route", "features.delay", "features.hour", "features.big"}  # they have too many values
+    binned = {
+        "features.route",
+        "features.delay",
+        "features.hour",
+        "features.big",
+    }  # they have too many values
     assert {segment.key.feature for segment in compared.segments} == {*splits, *binned}
     assert pairs["features.route"].nunique() > 50
     by_value = [segment for segment in compared.segments if segment.key.feature not in binned]
@@ -297,9 +302,7 @@ def test_numbers_are_segments_at_readable_edges_with_missing_on_its_own(
 def test_of_a_text_with_many_values_the_frequent_are_segments_and_the_rest_is_one(
     compared: Comparison, pairs: pd.DataFrame
 ) -> None:
-    segments = {
-        (s.key.kind, s.key.value): s for s in compared.segments if s.key.feature == "features.route"
-    }
+    segments = {(s.key.kind, s.key.value): s for s in compared.segments if s.key.feature == "features.route"}
     named = {value for kind, value in segments if kind == "value"}
     assert named == set(pairs["features.route"].value_counts().index[:20])
     other = pairs[pairs["answered"] & ~pairs["features.route"].isin(named)]
@@ -569,15 +572,17 @@ def test_hours_of_the_week_are_the_experiments_own(compared: Comparison, pairs: 
     assert compared.coverage.hours_of_week == expected.tolist()
 
 
-def test_examples_are_drawn_by_hash_within_each_kind_of_flip(
+def test_examples_are_drawn_by_hash_within_each_kind_of_flip_in_the_worst_segment_and_outside(
     compared: Comparison, pairs: pd.DataFrame
 ) -> None:
     flips = pairs[pairs["flip"]].copy()
-    flips["hash"] = [hashlib.md5(name.encode()).hexdigest() for name in flips["request_id"]]
+    flips["hash"] = [hashlib.md5(f"0:{name}".encode()).hexdigest() for name in flips["request_id"]]
+    flips["outside"] = flips["features.carrier"] != "MQ"
     flips = flips.sort_values("hash")
-    flips["turn"] = flips.groupby(["s_label", "candidate_label"]).cumcount()
-    drawn = flips.sort_values(["turn", "s_label", "candidate_label"]).head(50)
-    drawn = drawn.sort_values(["s_label", "candidate_label", "turn"])
+    flips["turn"] = flips.groupby(["s_label", "candidate_label", "outside"]).cumcount()
+    drawn = flips.sort_values(["turn", "outside", "s_label", "candidate_label"]).head(50)
+    drawn["shown"] = [hashlib.md5(name.encode()).hexdigest() for name in drawn["request_id"]]
+    drawn = drawn.sort_values(["outside", "s_label", "candidate_label", "shown"])
     assert [example.request_id for example in compared.examples] == drawn["request_id"].tolist()
     by_id = drawn.set_index("request_id")
     for example in compared.examples:
