@@ -170,16 +170,22 @@ def ask_bins(questions: Questions, columns: Sequence[Column], pairs: int) -> lis
         columns=", ".join(f"{identifier(column.name)} AS c{index}" for index, column in enumerate(own)),
         drawn=drawn_sql("'bins:' || request_id", SAMPLE_ROWS / pairs),
     )
-    doubles = [column for column in own if column.type == "DOUBLE"]
-    [row] = questions.ask(
-        "nans", isnan=", ".join(f"bool_or(isnan({identifier(column.name)}))" for column in doubles)
-    ).to_pylist()
-    with_nan = {column.name for column, nan in zip(doubles, row["nan"], strict=True) if nan}
+    with_nan = _with_nan(questions, [column.name for column in own if column.type == "DOUBLE"])
     found = [
         _bins(column, rows[f"c{index}"].combine_chunks(), nan=column.name in with_nan)
         for index, column in enumerate(own)
     ]
     return [bins for bins in found if bins is not None]
+
+
+def _with_nan(questions: Questions, names: Sequence[str]) -> set[str]:
+    """Which of some numbers are NaN anywhere."""
+    if not names:
+        return set()
+    [row] = questions.ask(
+        "nans", isnan=", ".join(f"bool_or(isnan({identifier(name)}))" for name in names)
+    ).to_pylist()
+    return {name for name, nan in zip(names, row["nan"], strict=True) if nan}
 
 
 _BINNED = (*_NUMBERS, "VARCHAR", "BOOLEAN")

@@ -189,3 +189,14 @@ def test_a_share_of_rows_is_drawn_whatever_their_order() -> None:
     assert one == other
     assert 1800 < len(one[0][0]) < 2200
     assert drawn_sql("r", 1.0) == "true"
+
+
+def test_without_a_number_texts_are_cut_all_the_same() -> None:
+    connection = duckdb.connect()
+    connection.execute(
+        "CREATE TABLE pairs AS SELECT 'r' || i AS request_id, 'v' || i % 2 AS c FROM range(90) AS t(i)"
+    )
+    questions = Questions(connection, Path("."))
+    questions.about(pairs="pairs")
+    [bins] = ask_bins(questions, [Column("c", "VARCHAR", "c", "", "features.c")], 90)
+    assert set(bins.values) == {"v0", "v1"}
