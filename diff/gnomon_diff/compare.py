@@ -15,13 +15,14 @@ from gnomon_replay.pending import Pending
 from gnomon_replay.settings import Experiment
 
 from gnomon_diff.accounts import NO_NUMBERS, ask_accounts, coverage_frac, numbers_table
+from gnomon_diff.binning import ask_bins
 from gnomon_diff.columns import pair_columns
 from gnomon_diff.comparison import Comparison, Coverage, ErrorExample, ErrorKind, Flip, Subject
 from gnomon_diff.daysums import WEIGHT, ask_days, day_rows
 from gnomon_diff.differences import ask_differences, refuse_unknown_paths
 from gnomon_diff.disagreement import disagreement, segments
 from gnomon_diff.estimated import ask_estimated_accuracy
-from gnomon_diff.examples import ask_examples
+from gnomon_diff.examples import ask_examples, example_places
 from gnomon_diff.functions import declared, settle
 from gnomon_diff.inputs import ReferenceFiles, with_inputs
 from gnomon_diff.latency import ask_latency
@@ -32,9 +33,10 @@ from gnomon_diff.quoting import literal
 from gnomon_diff.reading import Log, open_log
 from gnomon_diff.rules import Rule
 from gnomon_diff.scores import ask_scores
-from gnomon_diff.segmenting import Split, chosen_splits, possible_splits
+from gnomon_diff.segmenting import Split, binned_splits, chosen_splits, possible_splits
 from gnomon_diff.settings import LabelSettings, Policy
 from gnomon_diff.shifts import ask_shifts
+from gnomon_diff.slices import ask_slices
 from gnomon_diff.truth import about_labels, ask_truth
 from gnomon_diff.twowindows import Bounds, ask_moved, held_against, shown_part
 from gnomon_diff.views import connect
@@ -63,6 +65,8 @@ def compare(
     against: Bounds | None = None,
     inputs: bool = True,
     reference: ReferenceFiles | None = None,
+    seed: int = 0,
+    explain: bool = True,
     gnomon_version: str = "",
     now: datetime.datetime | None = None,
 ) -> Comparison:
@@ -85,6 +89,8 @@ def compare(
         against: another window (from, to), which this one is held against; `where` holds for both.
         inputs: also measure what no criterion rests on: what was lost, empty values, distances of samples; of all the traffic only.
         reference: what the traffic is held against, where it is.
+        seed: of the search for slices, and of the examples.
+        explain: also what is never judged and reads every row again: segments of binned features, and slices.
         gnomon_version, now: shown.
 
     Raises:
@@ -112,6 +118,7 @@ def compare(
             pending=pending,
             examples=0,
             inputs=False,
+            explain=False,
             from_ts=against[0],
             to_ts=against[1],
             where=where,
@@ -148,6 +155,14 @@ def compare(
         about_labels(questions, window, labels, weighted=weighted)
         sums = ask_days(questions, window, splits)
         differ = disagreement(sums)
+        measured, slices = [sums], None
+        if explain:
+            bins = ask_bins(questions, columns, overview["pairs"])
+            if more := binned_splits(bins, splits):
+                measured.append(ask_days(questions, window, more, at_once=3))
+                splits = [*splits, *more]
+            slices = ask_slices(questions, bins, window, sums, differ, policy, weighted=weighted, seed=seed)
+        by_segment = segments(*measured)
         errors = [_error(row) for row in questions.ask("errors").to_pylist()]
         part_rows = None if part.is_whole else questions.ask("part_rows").to_pylist()[0]
         if part_rows is None:
@@ -184,7 +199,7 @@ def compare(
             ),
             disagreement=differ,
             flips=_flips(questions, sums.all_traffic.total("rows")) if rule.has_matrix else [],
-            segments=segments(sums),
+            segments=by_segment,
             days=day_rows(sums, window),
             scores=scores,
             cutoffs=cutoffs,
@@ -195,7 +210,9 @@ def compare(
             errors=errors,
             correctness=correctness,
             estimated_accuracy=ask_estimated_accuracy(questions, experiment),
-            examples=ask_examples(questions, columns, examples),
+            examples=ask_examples(
+                questions, columns, examples, places=example_places(slices, by_segment, splits), seed=seed
+            ),
             queries=questions.asked,
             gnomon_version=gnomon_version,
             generated_at=now,
@@ -204,6 +221,8 @@ def compare(
             ),
             part=None if part_rows is None else shown_part(part, part_rows["pairs_of_all"]),
             against=held,
+            slices=slices,
+            examples_seed=seed,
         )
         if not inputs or not part.is_whole:
             return comparison

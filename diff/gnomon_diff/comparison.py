@@ -30,12 +30,13 @@ class SegmentKey(Value, frozen=True, kw_only=True):
 
     Attributes:
         feature: `features.carrier`, `attributes.region`, …
-        kind: `value`; `missing`, requests that had none; `other`, small segments judged together.
-        value: null unless the kind is `value`.
+        kind: `value`; `range`, of a number; `missing`, requests that had none; `other`, small segments judged
+            together, or rare values counted together.
+        value: of a range its name, `200 to 500`; null unless the kind is one of these two.
     """
 
     feature: str
-    kind: Literal["value", "missing", "other"]
+    kind: Literal["value", "range", "missing", "other"]
     value: str | None
 
 
@@ -218,6 +219,70 @@ class Segment(Value, frozen=True, kw_only=True):
     days: int
     reason: str | None
     judged: bool
+
+
+class Slice(Value, frozen=True, kw_only=True):
+    """Requests that fulfil up to three conditions, found by search. Explains; never judged.
+
+    Attributes:
+        predicate: over the view `pairs`, as `gnomon sql` takes it.
+        n, share, flips, rate, lift: over all traffic seen, counted; `lift` is the rate over that of all other
+            pairs. The part it was found on is among them, so that they flatter it.
+        noise_n, noise: the noise floor in the slice, over all traffic seen.
+        test_n, test_flips, test_rate: on the part of the log left for the test; the rate is weighted.
+        low, high: of the rate, from the test part's days, at `level`.
+        excess, excess_low, excess_high: the rate less noise and skew, likewise; null where the rate is tested.
+        log_e: ln of the evidence that the slice lies beyond the limit; null where it was not tested, or has none.
+        confirmed: shown to lie beyond the limit, the false discovery rate of the report controlled; null where
+            there were too few days to test it.
+        reason: why it was not tested, or why an end is null.
+    """
+
+    predicate: str
+    n: int
+    share: float
+    flips: int
+    rate: float | None
+    lift: float | None
+    noise_n: int
+    noise: float | None
+    test_n: int
+    test_flips: int
+    test_rate: float | None
+    low: float | None
+    high: float | None
+    excess: float | None
+    excess_low: float | None
+    excess_high: float | None
+    level: float
+    log_e: float | None
+    confirmed: bool | None
+    reason: str | None
+
+
+class SliceSearch(Value, frozen=True, kw_only=True):
+    """The search for slices, and what came of it.
+
+    Attributes:
+        limit: what a slice is tested to be beyond; of the excess over the noise floor, or of the rate.
+        alpha: the false discovery rate: of the confirmed, the expected share that does not lie beyond the limit.
+        searched_n: requests that it searched, drawn by the hash of their ids.
+        test_n, test_days: requests and whole days left for the test.
+        proposed: how many slices were tested.
+        reason: why there are none; null where there are.
+        seed: of the search.
+    """
+
+    limit: float
+    measure: Literal["excess", "rate"]
+    alpha: float
+    searched_n: int
+    test_n: int
+    test_days: int
+    proposed: int
+    reason: str | None
+    seed: int
+    slices: list[Slice]
 
 
 class Day(Value, frozen=True, kw_only=True):
@@ -861,7 +926,12 @@ class Coverage(Value, frozen=True, kw_only=True):
 
 
 class Example(Value, frozen=True, kw_only=True):
-    """One request on which the answers differ, drawn at random within its stratum."""
+    """One request on which the answers differ, drawn at random within its stratum.
+
+    Attributes:
+        stratum: the kind of flip, `late → on time`.
+        place: the slice or segment that the stratum is besides, as SQL; null for all other requests.
+    """
 
     request_id: str
     ts: datetime.datetime
@@ -875,6 +945,7 @@ class Example(Value, frozen=True, kw_only=True):
     attributes: dict[str, str | None]
     served_output: str | None = None  # JSON text, cut short
     candidate_output: str | None = None
+    place: str | None = None
 
 
 class Query(Value, frozen=True, kw_only=True):
@@ -908,6 +979,8 @@ class Comparison(Value, frozen=True, kw_only=True):
     Attributes:
         part: null: all of the traffic.
         against: another window of the same candidate; `shifts` are then from that window to this one.
+        slices: null where they were not searched for.
+        examples_seed: with another one other examples are drawn.
     """
 
     subject: Subject
@@ -936,6 +1009,8 @@ class Comparison(Value, frozen=True, kw_only=True):
     paired_shifts: list[PairedShift] = []
     two_sample: TwoSample | None = None  # the earlier half of the days against the later, as in `shifts`
     reference: Reference | None = None
+    slices: SliceSearch | None = None
+    examples_seed: int = 0
 
     @property
     def declared(self) -> dict[str, Any]:

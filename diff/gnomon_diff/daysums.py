@@ -41,8 +41,6 @@ a request is in the noise sample (Horvitz & Thompson 1952). `noise_base` and `sk
 WEIGHT = "least(weight, 1e15)::DECIMAL(38, 12)"
 """The part `weight` of a log that was sampled; of any other it is 1."""
 
-_AT_ONCE = 8  # segments a question; their combinations stay few
-
 
 @dataclass(frozen=True)
 class Series:
@@ -86,9 +84,13 @@ class DaySums:
         return int(self.whole.sum())
 
 
-def ask_days(questions: Questions, window: Window, splits: Sequence[Split]) -> DaySums:
-    """Asks for the sums, for some splits at a time; the part `weight` says whether the log was sampled."""
-    parts = [splits[at : at + _AT_ONCE] for at in range(0, max(len(splits), 1), _AT_ONCE)]
+def ask_days(questions: Questions, window: Window, splits: Sequence[Split], *, at_once: int = 8) -> DaySums:
+    """Asks for the sums; the part `weight` says whether the log was sampled.
+
+    Args:
+        at_once: splits a question; the combinations of their values must stay few.
+    """
+    parts = [splits[at : at + at_once] for at in range(0, max(len(splits), 1), at_once)]
     answers = [(part, _ask(questions, window, part)) for part in parts]
     first = answers[0][1]
     days = np.unique(first["day"].to_numpy())
@@ -165,4 +167,6 @@ def _series(answer: pa.Table, days: NDArray[np.int64], index: int, split: Split 
 
 
 def _key(split: Split, value: str | None) -> SegmentKey:
+    if split.bins is not None and value is not None:
+        return split.bins.key(int(value))
     return SegmentKey(feature=split.feature, kind="missing" if value is None else "value", value=value)

@@ -23,11 +23,11 @@ def disagreement(sums: DaySums) -> Disagreement:
     return measured
 
 
-def segments(sums: DaySums) -> list[Segment]:
+def segments(*parts: DaySums) -> list[Segment]:
     """Of every segment, the worst first: by the lower bound of the excess, where there is one."""
-    everything = sums.all_traffic
     rows = [
-        _segment(series, measured, everything)
+        _segment(series, measured, sums.all_traffic)
+        for sums in parts
         for series, measured in zip(sums.segments, measure(sums.segments, sums), strict=True)
     ]
     return sorted(rows, key=_worst_first)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
+from functools import cache
+
+import duckdb
 
 
 def identifier(name: str) -> str:
@@ -13,6 +17,25 @@ def identifier(name: str) -> str:
     "say ""hi""!"
     """
     return '"' + name.replace('"', '""') + '"'
+
+
+def plain_identifier(name: str) -> str:
+    """A name as people write it: quoted only where DuckDB needs it.
+
+    >>> print(plain_identifier('carrier'), plain_identifier('order'), plain_identifier('Air line'))
+    carrier "order" "Air line"
+    """
+    plain = re.fullmatch("[a-z_][a-z0-9_]*", name) and name not in _keywords()
+    return name if plain else identifier(name)
+
+
+@cache
+def _keywords() -> frozenset[str]:
+    with duckdb.connect() as connection:
+        rows = connection.sql(
+            "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category <> 'unreserved'"
+        ).fetchall()
+    return frozenset(name for (name,) in rows)
 
 
 def literal(text: str) -> str:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from gnomon_capture.errors import UsageError
 
+from gnomon_diff.binning import Bins
 from gnomon_diff.columns import Column
-from gnomon_diff.quoting import identifier
+from gnomon_diff.comparison import SegmentKey
+from gnomon_diff.quoting import identifier, literal
 from gnomon_diff.settings import Segments
 
 MOST_VALUES = 50
@@ -26,15 +28,19 @@ class Split:
         column: its name in the view `pairs`.
         type: DuckDB's.
         judged: the policy gates on its values.
+        bins: how it is cut, where it is; its values are then codes of bins.
     """
 
     feature: str
     column: str
     type: str
     judged: bool
+    bins: Bins | None = None
 
     def sql(self, table: str = "") -> str:
-        """Its value as text, NULL where the request had none; NaN is none."""
+        """Its value as text, NULL where the request had none; NaN is none. Of bins the code, missing on its own."""
+        if self.bins is not None:
+            return f"({self.bins.sql(table)})::VARCHAR"
         name = f"{table}.{identifier(self.column)}" if table else identifier(self.column)
         if self.type == "VARCHAR":
             return name
@@ -92,3 +98,22 @@ def chosen_splits(possible: Sequence[Split], values: Sequence[int], segments: Se
         if named or count <= MOST_VALUES:
             chosen.append(split)
     return chosen
+
+
+def binned_splits(bins: Sequence[Bins], chosen: Sequence[Split]) -> list[Split]:
+    """What has too many values to be split by each, cut into bins; never judged."""
+    features = {split.feature for split in chosen}
+    return [
+        Split(one.feature, one.column, one.type, judged=False, bins=one)
+        for one in bins
+        if one.feature not in features
+    ]
+
+
+def segment_predicate(key: SegmentKey, splits: Sequence[Split]) -> str:
+    """SQL over the view `pairs` that is true for the rows of a segment."""
+    [split] = [split for split in splits if split.feature == key.feature]
+    if split.bins is not None:
+        codes = range(split.bins.size + 1)
+        return split.bins.predicate([code for code in codes if split.bins.key(code) == key])
+    return f"{split.sql()} IS NULL" if key.value is None else f"{split.sql()} = {literal(key.value)}"

@@ -62,6 +62,7 @@ def phrase(name: str, segment: SegmentKey | None) -> str:
     feature = _cut(segment.feature.partition(".")[2])
     where = {
         "value": f"{feature} {_cut(segment.value or '')}",
+        "range": f"{feature} {_cut(segment.value or '')}",
         "missing": f"requests without {feature}",
         "other": f"the small segments of {feature}",
     }

@@ -48,6 +48,8 @@ def compare_and_judge(
     candidate: Model,
     *,
     examples: int,
+    seed: int = 0,
+    explain: bool = False,
     advisory: bool = False,
     inputs: bool = True,
     reference: str | None = None,
@@ -55,10 +57,12 @@ def compare_and_judge(
     """Measures the log and judges the candidate by the experiment's policy. Raises what `measure` raises.
 
     Args:
-        inputs, reference: as `measure` has them.
+        seed, explain, inputs, reference: as `measure` has them.
     """
     history = read_decisions(config.log / "decisions")
-    comparison = measure(config, candidate, examples=examples, inputs=inputs, reference=reference)
+    comparison = measure(
+        config, candidate, examples=examples, seed=seed, explain=explain, inputs=inputs, reference=reference
+    )
     verdict = gnomon_diff.judge(
         comparison,
         config.policy,
@@ -81,6 +85,8 @@ def measure(
     against: tuple[datetime.datetime | None, datetime.datetime | None] | None = None,
     log: Log | None = None,
     segments: Sequence[str] | None = None,
+    seed: int = 0,
+    explain: bool = False,
     inputs: bool = True,
     reference: str | None = None,
 ) -> Comparison:
@@ -89,6 +95,8 @@ def measure(
     Args:
         log: as it was opened; by default as it stands now.
         segments: to split by instead of the policy's.
+        examples, seed: how many requests to show one by one, and which.
+        explain: also search for slices and bin numbers, which no verdict needs.
         inputs: also what no criterion rests on: what was lost, and how far the input moved.
         reference: what the traffic is held against, in place of `[reference]`.
 
@@ -119,6 +127,8 @@ def measure(
         to_ts=to_ts,
         where=where,
         against=against,
+        seed=seed,
+        explain=explain,
         inputs=inputs,
         reference=_reference(config, reference) if inputs else None,
         gnomon_version=__version__,

@@ -156,10 +156,12 @@ def feature_name(feature: str) -> str:
 
 
 def segment_name(key: SegmentKey) -> Content:
-    """`carrier = MQ` (which does not break), `carrier missing`, `carrier, small ones together`."""
+    """`carrier = MQ` (which does not break), `distance 200 to 500`, `carrier missing`, `carrier, small ones together`."""
     name = value(feature_name(key.feature), 40)
     if key.kind == "value":
         return group(name, "\u00a0=\u00a0", value(key.value, 40))
+    if key.kind == "range":
+        return group(name, "\u00a0", value(key.value, 40))
     return group(name, " missing" if key.kind == "missing" else ", small ones together")
 
 

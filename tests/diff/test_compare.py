@@ -253,9 +253,16 @@ def test_segments_are_what_pandas_counts(
     compared: Comparison, pairs: pd.DataFrame, whole_days: list[int]
 ) -> None:
     splits = ["features.carrier", "features.holiday", "attributes.region", "attributes.client"]
-    assert {segment.key.feature for segment in compared.segments} == set(splits)  # route has too many values
+    binned = {
+        "features.route",
+        "features.delay",
+        "features.hour",
+        "features.big",
+    }  # they have too many values
+    assert {segment.key.feature for segment in compared.segments} == {*splits, *binned}
     assert pairs["features.route"].nunique() > 50
-    found = {(s.key.feature, s.key.kind, s.key.value): s for s in compared.segments}
+    by_value = [segment for segment in compared.segments if segment.key.feature not in binned]
+    found = {(s.key.feature, s.key.kind, s.key.value): s for s in by_value}
     total = pairs["answered"].sum()
     seen = 0
     for split in splits:
@@ -284,7 +291,44 @@ def test_segments_are_what_pandas_counts(
             assert (segment.low, segment.high) == (close(rate.low), close(rate.high))
             assert (segment.excess_low, segment.excess_high) == (close(excess.low), close(excess.high))
             assert segment.judged == (split in ("features.carrier", "attributes.region"))
-    assert seen == len(found) == len(compared.segments)
+    assert seen == len(found) == len(by_value)
+
+
+def test_numbers_are_segments_at_readable_edges_with_missing_on_its_own(
+    compared: Comparison, pairs: pd.DataFrame
+) -> None:
+    delay = pairs["features.delay"].astype(float)
+    answered = pairs["answered"]
+    segments = [s for s in compared.segments if s.key.feature == "features.delay"]
+    assert {s.key.kind for s in segments} == {"range", "missing"}
+    assert not any(segment.judged for segment in segments)
+    for segment in segments:
+        words = (segment.key.value or "").split()
+        match words:
+            case []:
+                part = delay.isna()
+            case ["under", high]:
+                part = delay < float(high)
+            case [low, "or", "more"]:
+                part = delay >= float(low)
+            case [low, "to", high]:
+                part = (delay >= float(low)) & (delay < float(high))
+            case _:
+                raise AssertionError(words)
+        rows = pairs[part & answered]
+        assert (segment.n, segment.flips) == (len(rows), rows["flip"].sum()), words
+        assert segment.noise_n == (part & pairs["sampled"]).sum()
+    assert sum(segment.n for segment in segments) == answered.sum()
+
+
+def test_of_a_text_with_many_values_the_frequent_are_segments_and_the_rest_is_one(
+    compared: Comparison, pairs: pd.DataFrame
+) -> None:
+    segments = {(s.key.kind, s.key.value): s for s in compared.segments if s.key.feature == "features.route"}
+    named = {value for kind, value in segments if kind == "value"}
+    assert named == set(pairs["features.route"].value_counts().index[:20])
+    other = pairs[pairs["answered"] & ~pairs["features.route"].isin(named)]
+    assert (segments["other", None].n, segments["other", None].flips) == (len(other), other["flip"].sum())
 
 
 def test_the_planted_defect_is_the_worst_segment(compared: Comparison) -> None:
@@ -550,18 +594,21 @@ def test_hours_of_the_week_are_the_experiments_own(compared: Comparison, pairs: 
     assert compared.coverage.hours_of_week == expected.tolist()
 
 
-def test_examples_are_drawn_by_hash_within_each_kind_of_flip(
+def test_examples_are_drawn_by_hash_within_each_kind_of_flip_in_the_worst_segment_and_outside(
     compared: Comparison, pairs: pd.DataFrame
 ) -> None:
     flips = pairs[pairs["flip"]].copy()
-    flips["hash"] = [hashlib.md5(name.encode()).hexdigest() for name in flips["request_id"]]
+    flips["hash"] = [hashlib.md5(f"0:{name}".encode()).hexdigest() for name in flips["request_id"]]
+    flips["outside"] = flips["features.carrier"] != "MQ"
     flips = flips.sort_values("hash")
     flips["stratum"] = (flips["s_label"] + " → " + flips["candidate_label"]).where(
         flips["s_label"] != flips["candidate_label"], "score out of range"
     )
     assert flips["stratum"].nunique() == 3
-    flips["turn"] = flips.groupby("stratum").cumcount()
-    drawn = flips.sort_values(["turn", "stratum"]).head(50).sort_values(["stratum", "turn"])
+    flips["turn"] = flips.groupby(["stratum", "outside"]).cumcount()
+    drawn = flips.sort_values(["turn", "outside", "stratum"]).head(50)
+    drawn["shown"] = [hashlib.md5(name.encode()).hexdigest() for name in drawn["request_id"]]
+    drawn = drawn.sort_values(["outside", "stratum", "shown"])
     assert [example.request_id for example in compared.examples] == drawn["request_id"].tolist()
     by_id = drawn.set_index("request_id")
     for example in compared.examples:

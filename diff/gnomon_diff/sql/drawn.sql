@@ -1,12 +1,15 @@
--- Which requests to show: those with the lowest hashes of their ids, an equal share of each kind of disagreement.
-SELECT request_id
+-- Which requests to show: those with the lowest hashes of their ids, an equal share of each kind of disagreement and
+-- place.
+SELECT request_id, place
 FROM (
     SELECT
-        request_id,
-        {stratum} AS stratum,
-        row_number() OVER (PARTITION BY {stratum} ORDER BY md5(request_id)) AS turn
-    FROM {pairs}
-    WHERE disagrees
+        *,
+        row_number() OVER (PARTITION BY stratum, place ORDER BY md5({seed} || request_id)) AS turn
+    FROM (
+        SELECT request_id, {stratum} AS stratum, {place} AS place
+        FROM {pairs}
+        WHERE disagrees
+    )
 )
-ORDER BY turn, stratum
+ORDER BY turn, place, stratum
 LIMIT {most}

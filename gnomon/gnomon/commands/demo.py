@@ -104,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     load_labels(config, experiment.write_labels(departures, folder))
 
     steps.begin("compare, and write the report")
-    judged = compare_and_judge(config, candidate, examples=50)
+    judged = compare_and_judge(config, candidate, examples=50, explain=True)
     record(config, judged)
     page = write_report(config, judged.comparison, judged.verdict, examples=True)
 

@@ -11,6 +11,7 @@ example:
   gnomon report --where "carrier = 'MQ' and hour(ts) < 9"
   gnomon report --from 2026-11-17 --to 2026-11-24 --against 2026-11-10..2026-11-17
   gnomon report --reference train.parquet
+  gnomon report --examples 100 --seed 7
 """
 
 from __future__ import annotations
@@ -64,6 +65,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="hold the traffic's features against this: a Parquet file or pattern with columns of their names, such "
         'as the training data, or "first day" (default: `from` of [reference], if there is one)',
     )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="another one draws other requests to show, and searches slices with other trees, e.g. 7 (default: 0)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -79,7 +87,14 @@ def run(arguments: argparse.Namespace) -> int:
             "--against holds two windows against each other: name this one too, by --from or --to"
         )
     if bounds == (None, None) and arguments.where is None:
-        judged = compare_and_judge(config, candidate, examples=examples, reference=arguments.reference)
+        judged = compare_and_judge(
+            config,
+            candidate,
+            examples=examples,
+            seed=arguments.seed,
+            explain=True,
+            reference=arguments.reference,
+        )
         page = write_report(config, judged.comparison, judged.verdict, examples=examples > 0)
     else:
         if arguments.reference is not None:
@@ -88,6 +103,8 @@ def run(arguments: argparse.Namespace) -> int:
             config,
             candidate,
             examples=examples,
+            seed=arguments.seed,
+            explain=True,
             from_ts=arguments.from_ts,
             to_ts=arguments.to_ts,
             where=arguments.where,

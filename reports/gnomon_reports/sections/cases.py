@@ -46,14 +46,25 @@ def cases_section(run: Run) -> Section:
         nothing = "No case was drawn: none was asked for, or the answers never differ."
         return Section("cases", name, question, ["None."], (), nothing)
     answer: list[Content] = [
-        "Drawn at random within each stratum, never the first five. Values as captured, after redaction.",
+        f"Drawn at random within each stratum, {_strata(run, rows)}, by the hash of the request's id with seed "
+        f"{run.comparison.examples_seed}; never the first five. Values as captured, after redaction.",
         say("{option} leaves them out.", option=code("gnomon report --examples 0")),
     ]
     return Section("cases", name, question, answer, [_figure(run, rows)])
 
 
+def _strata(run: Run, rows: Sequence[Example]) -> str:
+    """What the cases were drawn apart by."""
+    if not any(row.place for row in rows):
+        return "a kind of flip"
+    slices = run.comparison.slices
+    confirmed = slices is not None and any(one.confirmed for one in slices.slices)
+    return f"a kind of flip in a {'slice' if confirmed else 'segment'} or outside"
+
+
 def _figure(run: Run, rows: Sequence[Example]) -> Figure:
-    strata = len({row.stratum for row in rows})
+    strata = len({(row.stratum, row.place) for row in rows})
+    places = any(row.place for row in rows)
     features = _features(run, rows)
     left_out = len({name for row in rows for name in row.features}) - len(features)
     hidden = f"; {many(left_out, 'more feature')} not shown" if left_out else ""
@@ -61,7 +72,7 @@ def _figure(run: Run, rows: Sequence[Example]) -> Figure:
         "cases-rows",
         f"{many(len(rows), 'case')} of {many(strata, 'kind', 'kinds')}",
         f"difference in score, label, and what the request held{hidden}",
-        group(_controls(len(rows)), _table(run, rows, features)),
+        group(_controls(len(rows)), _table(run, rows, features, places)),
         foot=[
             f"n {count(len(rows))} of {count(run.comparison.disagreement.n)} pairs",
             "examples, so no interval",
@@ -94,10 +105,11 @@ def _controls(rows: int) -> Markup:
     )
 
 
-def _table(run: Run, rows: Sequence[Example], features: Sequence[str]) -> Markup:
+def _table(run: Run, rows: Sequence[Example], features: Sequence[str], places: bool) -> Markup:
     numeric = {name: all(_is_number(row.features.get(name)) for row in rows) for name in features}
     heads: list[tuple[Content, bool]] = [
         ("Kind", False),
+        *([("Where", False)] if places else []),
         ("Request", False),
         *_heads(run),
         *((value(name, 30), numeric[name]) for name in features),
@@ -105,7 +117,7 @@ def _table(run: Run, rows: Sequence[Example], features: Sequence[str]) -> Markup
     head = [th(_sorter(name), scope="col", cls="num" if number else None) for name, number in heads]
     names = _addresses(rows)
     task = run.comparison.subject.task
-    body = [_row(row, features, numeric, name, task) for row, name in zip(rows, names, strict=True)]
+    body = [_row(row, features, numeric, name, task, places) for row, name in zip(rows, names, strict=True)]
     return div(
         table(caption("Cases", cls="vh"), thead(tr(*head)), tbody(*body), cls="t cases", id="cases-table"),
         cls="scroll",
@@ -164,9 +176,12 @@ def _value(number: float | None) -> Markup:
     return td(_written(number), cls="num", data_value=repr(number))
 
 
-def _row(row: Example, features: Sequence[str], numeric: dict[str, bool], address: str, task: str) -> Markup:
+def _row(
+    row: Example, features: Sequence[str], numeric: dict[str, bool], address: str, task: str, places: bool
+) -> Markup:
     return tr(
         th(value(row.stratum, 40), scope="row"),
+        _text(row.place or "elsewhere", 60, cls="mono" if row.place else "mut") if places else None,
         _text(row.request_id, 14, cls="mono"),
         *_sides(row, task),
         *(_feature(row.features.get(name), numeric[name]) for name in features),

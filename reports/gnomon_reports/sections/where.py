@@ -33,6 +33,7 @@ from gnomon_reports.numerals import THIN, about, count, day, many, rate, share
 from gnomon_reports.run import Run, flip_name, segment_name
 from gnomon_reports.sections.differences import kinds_figure
 from gnomon_reports.sections.segments import segments_figure
+from gnomon_reports.sections.slices import slice_sentence, slices_figure
 from gnomon_reports.sentences import counted, data_state
 
 MATRIX_CLASSES = 6
@@ -41,11 +42,8 @@ LARGEST_FLIPS = 20
 
 def where_section(run: Run) -> Section:
     found = run.comparison.disagreement
-    figures = [
-        figure
-        for figure in (_flips(run), kinds_figure(run), _days(run), segments_figure(run))
-        if figure is not None
-    ]
+    drawn = (_flips(run), kinds_figure(run), _days(run), slices_figure(run), segments_figure(run))
+    figures = [figure for figure in drawn if figure is not None]
     empty = data_state(run) or "Nothing to draw."
     return Section(
         "where",
@@ -80,6 +78,9 @@ def _answer(run: Run) -> list[Content]:
                 rest=share(found.flips - segment.flips, found.n - segment.n),
             )
         ]
+    sliced = slice_sentence(run)
+    if sliced is not None:
+        answer.append(sliced)
     if found.flips:
         answer.append(_direction(run))
     noise = noise_twin(run)

@@ -1,0 +1,2 @@
+-- Which numbers are NaN anywhere.
+SELECT [{isnan}]::BOOLEAN[] AS nan FROM {pairs}
