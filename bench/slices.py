@@ -162,10 +162,10 @@ def searched(made: Traffic) -> tuple[SliceSearch, list[Mask]]:
         )
         connection.execute("CREATE TABLE labels (request_id VARCHAR, label VARCHAR)")
         questions = Questions(connection, Path("."))
-        questions.about(pairs="pairs")
+        questions.about(pairs="pairs", weight="1")
         columns = [Column(name, kind, name, "", f"features.{name}") for name, kind in FEATURES.items()]
         window = Window(START, START + datetime.timedelta(days=DAYS))
-        sums = ask_days(questions, window, [], weighted=False)
+        sums = ask_days(questions, window, [])
         found = disagreement(sums)
         bins = ask_bins(questions, columns, made.pairs.num_rows)
         search = ask_slices(questions, bins, window, sums, found, POLICY, weighted=False)

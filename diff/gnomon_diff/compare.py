@@ -155,12 +155,12 @@ def compare(
         about_labels(questions, window, labels, weighted=weighted)
         sums = ask_days(questions, window, splits)
         differ = disagreement(sums)
-        measured, slices = [sums], None
+        measured, slices, shown = [sums], None, list(splits)
         if explain:
             bins = ask_bins(questions, columns, overview["pairs"])
             if more := binned_splits(bins, splits):
                 measured.append(ask_days(questions, window, more, at_once=3))
-                splits = [*splits, *more]
+                shown = [*splits, *more]
             slices = ask_slices(questions, bins, window, sums, differ, policy, weighted=weighted, seed=seed)
         by_segment = segments(*measured)
         errors = [_error(row) for row in questions.ask("errors").to_pylist()]
@@ -211,7 +211,7 @@ def compare(
             correctness=correctness,
             estimated_accuracy=ask_estimated_accuracy(questions, experiment),
             examples=ask_examples(
-                questions, columns, examples, places=example_places(slices, by_segment, splits), seed=seed
+                questions, columns, examples, places=example_places(slices, by_segment, shown), seed=seed
             ),
             queries=questions.asked,
             gnomon_version=gnomon_version,

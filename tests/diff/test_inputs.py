@@ -257,7 +257,7 @@ def test_a_window_is_held_against_another(folder: Path, rows: pd.DataFrame) -> N
             f"(FROM pairs WHERE ts < '{middle}'::TIMESTAMPTZ)",
             f"(FROM pairs WHERE ts >= '{middle}'::TIMESTAMPTZ)",
         )
-        shifts, told = shift_of(questions, pair_columns(log.pairs.schema), sides)
+        shifts, told = shift_of(questions, pair_columns(log.pairs.schema, log.rule), sides)
     [shift] = [one for one in shifts if one.column == "features.delay"]
     assert (shift.n_then, shift.n_now) == ((rows["d"] < 10).sum(), (rows["d"] >= 10).sum())
     assert shift.psi_low is not None and shift.psi_low > 0.1
