@@ -91,10 +91,10 @@ def _body(run: Run, search: SliceSearch) -> Content:
         words(axis(search.limit), 12, f"limit {100 * search.limit:g}", cls="h b"),
     )
     columns = [
-        Column("Slice"),
+        Column("Slice", "w30"),
         num("Pairs, flips"),
         num("Lift", narrow=False),
-        Column(group(span("Bounds", cls="vh"), head), "pic w34"),
+        Column(group(span("Bounds", cls="vh"), head), "pic w20"),
         num("Points, bounds" if search.measure == "excess" else "Share, bounds"),
         Column("Finding"),
     ]

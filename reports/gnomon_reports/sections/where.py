@@ -84,7 +84,7 @@ def _answer(run: Run) -> list[Content]:
     if found.flips:
         answer.append(_direction(run))
     noise = noise_twin(run)
-    on = f", on {many(found.noise_n, 'pair')} answered twice" if found.noise is not None else ""
+    on = f", on {many(found.noise_n, 'pair')} answered twice" if found.noise else ""
     answer.append(f"{noise[0].upper()}{noise[1:]}{on}.")
     return answer
 
