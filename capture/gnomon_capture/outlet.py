@@ -108,6 +108,14 @@ class Outlet:
             overflow.adopt(_FEED_LINES, now)
         self._handoff.overflowing = overflow.active and overflow.full(now)
 
+    def divert(self) -> bool:
+        """Has what is put go to the folder; is there one, and does it take anything?"""
+        if self.overflow is None:
+            return False
+        if not self.overflow.active:
+            self._begin(self.overflow, time.monotonic())
+        return self.takes
+
     def leave(self, timeout_s: float) -> None:
         """Ends it. What did not arrive stays on the disk, for the next mirror that is given the folder."""
         overflow = self.overflow

@@ -7,6 +7,7 @@ request is dropped. Names are compared without regard to case, as the log's are.
 from __future__ import annotations
 
 import logging
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,11 @@ _TYPO_REQUESTS = 1000
 _SECTIONS = ("features", "attributes", "payload", "served")
 
 Action = Callable[[Any], Any]
+
+
+def _folded(name: str) -> str:
+    """A name without case, in the one form that Unicode has for what looks alike."""
+    return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
 
 
 class _Gone:
@@ -125,7 +131,7 @@ class Redactor:
         node = self._roots[path.root]
         for name in path.names:
             child = _Node(f"{node.place}.{name}", rest=False)
-            node = node.children.setdefault(name.casefold(), child)
+            node = node.children.setdefault(_folded(name), child)
         return node
 
     def _whole(self, root: str, value: Any) -> Any:
@@ -165,7 +171,7 @@ class _Flat:
     def _plan(self, shape: tuple[str, ...]) -> tuple[list[str], list[tuple[str, Action]]]:
         drops, changes = [], []
         for name in shape:
-            child = self._node.children.get(name.casefold())
+            child = self._node.children.get(_folded(name))
             if child is not None:
                 child.met = True
             if child is None:
@@ -229,7 +235,7 @@ def _walk(value: Any, node: _Node) -> Any:
     if isinstance(value, dict):
         kept = {}
         for name, inner in value.items():
-            child = node.children.get(name.casefold())
+            child = node.children.get(_folded(name))
             if child is not None:
                 child.met = True
                 inner = _walk(inner, child)

@@ -258,6 +258,9 @@ class Sender:
         while self._handoff.waiting and self._left(_DRAIN_FRAC):
             if not self._step():
                 time.sleep(_CLOSING_PAUSE_S)
+        # What the traffic has not taken in time, a folder on this machine still may.
+        while self._handoff.waiting and self._left(_ACKNOWLEDGE_FRAC) and self.outlet.divert():
+            self._take(time.monotonic())
         self._unsent = len(self._handoff.take(len(self._handoff.waiting)))
         self._count(self.counts.taken + self._unsent)
         self._complain()

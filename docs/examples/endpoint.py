@@ -7,6 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 def answer(request):
     """The model: flights that leave late arrive late."""
+    if "features" not in request:
+        return {"error": "this model takes features"}
     score = min(1.0, max(0.0, (request["features"].get("dep_delay") or 0) / 60))
     return {"label": "late" if score >= 0.5 else "on_time", "score": score}
 

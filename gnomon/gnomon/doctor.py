@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -17,9 +18,9 @@ from pathlib import Path
 from typing import Literal
 
 import pyarrow.compute as pc
-from gnomon_capture.address import KafkaAddress, parse_address
 from gnomon_capture.errors import GnomonError, TrafficError
 from gnomon_capture.kafka_errors import kafka_errors
+from gnomon_replay.addresses import KafkaTopics, parse_traffic
 from gnomon_replay.log import PairLog, app_id
 from gnomon_replay.model import locate
 from gnomon_replay.settings import Model
@@ -269,7 +270,7 @@ def _nearest(path: Path) -> Path:
 
 
 def _is_kafka(config: Config) -> bool:
-    return isinstance(parse_address(config.traffic.address), KafkaAddress)
+    return isinstance(parse_traffic(config.traffic.address), KafkaTopics)
 
 
 def _age_s(moment: datetime.datetime) -> float:
@@ -277,16 +278,20 @@ def _age_s(moment: datetime.datetime) -> float:
 
 
 def _retention_s(config: Config) -> float | None:
-    """How long the topic keeps messages; None for ever."""
+    """How long the topics keep messages, the shortest of them; None for ever."""
     from kafka import KafkaAdminClient
     from kafka.admin import ConfigResource
 
-    address = parse_address(config.traffic.address)
-    assert isinstance(address, KafkaAddress)
+    address = parse_traffic(config.traffic.address)
+    assert isinstance(address, KafkaTopics)
     with (
         kafka_errors(address),
         contextlib.closing(KafkaAdminClient(bootstrap_servers=list(address.servers))) as admin,
     ):
-        found = admin.describe_configs([ConfigResource("TOPIC", address.topic)], config_filter="all")
-    text = str(found["topic"][address.topic]["retention.ms"]["value"])
-    return None if text.startswith("-") else int(text) / 1000
+        topics = address.topics
+        if address.pattern is not None:
+            topics = tuple(name for name in admin.list_topics() if re.fullmatch(address.pattern, name))
+        asked = [ConfigResource("TOPIC", topic) for topic in topics]
+        found = admin.describe_configs(asked, config_filter="all")["topic"]
+    kept_ms = [int(found[topic]["retention.ms"]["value"]) for topic in topics]
+    return min((each / 1000 for each in kept_ms if each >= 0), default=None)

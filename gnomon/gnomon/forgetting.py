@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gnomon_capture.address import KafkaAddress, parse_address
+from gnomon_capture.address import SpoolAddress
+from gnomon_replay.addresses import parse_traffic
 from gnomon_replay.forget import Forgotten
 
 from gnomon.config import Config
@@ -12,8 +13,8 @@ from gnomon.config import Config
 
 def local_spools(config: Config) -> list[Path]:
     """The spools on this machine that the configuration names."""
-    address = parse_address(config.traffic.address)
-    return [] if isinstance(address, KafkaAddress) else [config.folder / address.folder]
+    address = parse_traffic(config.traffic.address)
+    return [config.folder / address.folder] if isinstance(address, SpoolAddress) else []
 
 
 def said(done: Forgotten, verb: str) -> str:
@@ -33,6 +34,7 @@ def said(done: Forgotten, verb: str) -> str:
         lines.append(f"forget: {done.left:,} rows came while it worked; run it again")
     lines += [f"not changed, and names the key: {path}" for path in done.mentions]
     lines.append(
-        "out of reach: the topic, spools on other machines, and reports and records that were given out"
+        "out of reach: the topic, Parquet files and earlier logs that traffic is read from, spools on other machines, "
+        "overflow folders of mirrors, and reports and records that were given out"
     )
     return "\n".join(lines)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from gnomon_capture.address import SpoolAddress, parse_address
 from gnomon_capture.errors import UsageError
 from gnomon_capture.record import canonical_label
 from gnomon_capture.settings import from_mapping
+from gnomon_replay.addresses import KafkaTopics, ParquetAddress, parse_traffic
 from gnomon_replay.model import locate
 from gnomon_replay.pairs import FEATURE_TYPES
 from gnomon_replay.reserve import Reserve
@@ -218,17 +218,23 @@ def _model(target: str, folder: Path, version: str | None) -> Model:
 
 
 def _relative_traffic(traffic: str, folder: Path) -> str:
-    address = parse_address(traffic)
-    if isinstance(address, SpoolAddress) and not address.folder.is_absolute():
-        return f"spool:{os.path.relpath(address.folder, folder)}"
-    return traffic
+    address = parse_traffic(traffic)
+    if isinstance(address, KafkaTopics):
+        return traffic
+    kind, _, path = traffic.partition(":")
+    return traffic if os.path.isabs(path) else f"{kind}:{os.path.relpath(path, folder)}"
 
 
 def _name(traffic: str, requests: pa.Table) -> str:
     """The service's, if the traffic is that of one; else the topic's or folder's."""
     services = pc.unique(requests.column("service").drop_null()).to_pylist()
-    address = parse_address(traffic)
-    name = address.folder.name if isinstance(address, SpoolAddress) else address.topic
+    address = parse_traffic(traffic)
+    if isinstance(address, KafkaTopics):
+        name = address.topics[0] if address.topics else address.pattern or ""
+    elif isinstance(address, ParquetAddress):
+        name = Path(address.glob).stem
+    else:
+        name = address.folder.name
     name = services[0] if len(services) == 1 else name
     return re.sub(r"[^A-Za-z0-9._-]", "-", name).lstrip("._-") or "experiment"
 

@@ -12,14 +12,14 @@ import pyarrow.dataset as ds
 from gnomon_capture.errors import UsageError
 
 from gnomon_replay.delta import open_table, repeated, rows_in, translated
-from gnomon_replay.forget_spool import blank_spool, find_in_spool
+from gnomon_replay.forget_spool import blank_spool, find_in_spool, spelt
 from gnomon_replay.maintenance import READERS_H, vacuum
 from gnomon_replay.removal import columns_of, count_rows, delete_joined, remove_rows
 
 PASSES = 3
 """A worker may append the key's rows while they are deleted: so often it is looked again."""
 _TABLES = ("pairs", "dead_letters")
-_VIEWED = (".html", ".json")
+_VIEWED = (".html", ".json", ".txt")
 
 
 class Forgotten(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +31,7 @@ class Forgotten(msgspec.Struct, frozen=True, kw_only=True):
         old_files: files with such rows that left the disk at once.
         old_files_h: hours that the others stay for those who are reading them; 0 if none do.
         left: rows that came while they were deleted and are still there.
-        mentions: reports and records that name the key, and are not changed.
+        mentions: reports, records and what models printed that name the key, and are not changed.
     """
 
     pairs: int
@@ -115,7 +115,8 @@ def _chosen(keys: Sequence[str]) -> dict[str, ds.Expression]:
     theirs = pc.field("key").isin(list(keys))
     named = pc.scalar(False)
     for key in keys:
-        named = named | pc.match_substring(pc.field("bytes"), msgspec.json.encode(key))
+        for form in spelt(key):
+            named = named | pc.match_substring(pc.field("bytes"), form)
     unread = pc.field("key").is_null() & pc.field("bytes").is_valid()
     return {"pairs": theirs, "dead_letters": theirs | (unread & named)}
 
@@ -165,7 +166,7 @@ def _forget_labels(folder: Path, request_ids: Sequence[str]) -> int:
 def _mentions(folder: Path, keys: Sequence[str]) -> list[str]:
     """Files for people that have the key in them."""
     found = []
-    for part in ("reports", "decisions"):
+    for part in ("reports", "decisions", "output"):
         for path in sorted((folder / part).rglob("*")):
             if path.suffix in _VIEWED and path.is_file():
                 data = path.read_bytes()

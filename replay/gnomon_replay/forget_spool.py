@@ -5,6 +5,7 @@ Nothing grows or shrinks or is renamed, so a process may be writing the same fil
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -95,9 +96,15 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.name.endswith((CLOSED, PART)) and path.is_file())
 
 
+def spelt(key: str) -> list[bytes]:
+    """The ways in which JSON writers spell a key: as it is or in ASCII, with or without a slash escaped."""
+    forms = (msgspec.json.encode(key), json.dumps(key).encode())
+    return list(dict.fromkeys([*forms, *(form.replace(b"/", rb"\/") for form in forms)]))
+
+
 def _lines_of(path: Path, keys: Sequence[str]) -> Iterator[_Found]:
     decoder = msgspec.json.Decoder(_Line)
-    quoted = [msgspec.json.encode(key) for key in keys]
+    quoted = [form for key in keys for form in spelt(key)]
     begin = 0
     with path.open("rb") as file:
         for line in file:

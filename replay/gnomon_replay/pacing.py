@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 
+import msgspec
 import pyarrow as pa
 from gnomon_capture.record import is_ledger, parse_ts
 
@@ -23,7 +23,13 @@ PACED_LINES = 50
 """Lines let through together: of a spool, whose reads hold thousands. A message is let through as it is."""
 AHEAD_BYTES = 8 << 20
 """How much is read before it is due."""
-_TS = re.compile(rb'"ts"\s*:\s*"([^"]{1,40})"')
+
+
+class _Timed(msgspec.Struct):
+    ts: str
+
+
+_decoder = msgspec.json.Decoder(_Timed)
 
 
 class PacedSource:
@@ -147,7 +153,7 @@ def _time_of(frame: Frame) -> datetime.datetime | None:
             moment = column[0].as_py() if len(column) else None
             return moment if isinstance(moment, datetime.datetime) else None
     for line in frame.data.split(b"\n"):
-        if found := not is_ledger(line) and _TS.search(line):
-            with contextlib.suppress(ValueError):
-                return parse_ts(found[1].decode())
+        if line.strip() and not is_ledger(line):
+            with contextlib.suppress(ValueError):  # msgspec's errors are such, too
+                return parse_ts(_decoder.decode(line).ts)
     return None
