@@ -347,7 +347,7 @@ def test_a_callable_is_pinned_by_its_source(hosted: Hosted, folder: Path) -> Non
     module.write_text("def f(frame): return [0] * len(frame)\n")
     with pytest.raises(ModelError, match="not the pinned"):
         locate(Model(version="1", model="mine:f", sha256=pinned), folder)
-    model.close()
+    model._hosts.discard()
     with pytest.raises(ModelError, match="has changed since the run began"):
         model.answer(asked)
     with pytest.raises(ModelError, match="cannot pin it"):
