@@ -261,7 +261,7 @@ def test_ctrl_c_ends_a_query_at_once_and_leaves_no_process(folder: Path) -> None
         "    return heard(stream, deadline)\n"
         "queryprocess._next = then_interrupted\n"
         "try:\n"
-        "    query(sys.argv[1], 'SELECT sum(len(list_resize([range], 400000000))) FROM range(99)', time_limit_s=250)\n"
+        "    query(sys.argv[1], 'SELECT sum(a.range * b.range % 7) FROM range(10000000) a, range(10000000) b', time_limit_s=250)\n"
         "except KeyboardInterrupt:\n"
         "    left = [name for name in os.listdir('/proc') if name.isdigit() and _parent(name) == os.getpid()]\n"
         "    print('interrupted', left)\n"
