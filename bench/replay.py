@@ -25,7 +25,16 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import skops.io
-from gnomon_capture.record import Ledger, Origin, Request, Served, encode_lines
+from gnomon_capture.arrow import ArrowEncoder
+from gnomon_capture.record import (
+    CONTENT_TYPE_ARROW,
+    CONTENT_TYPE_HEADER,
+    Ledger,
+    Origin,
+    Request,
+    Served,
+    encode_lines,
+)
 from gnomon_replay.asking import Panel, in_noise_sample
 from gnomon_replay.decode import Decoder
 from gnomon_replay.log import PairLog
@@ -233,10 +242,21 @@ def main() -> None:
         )
         spool.joinpath(f"{0:020d}.ndjson").write_bytes(b"".join(frames))
         spool.joinpath(f"{count:020d}.ndjson").write_bytes(encode_lines([ledger]))
-        broker.create_topic("bench", PARTITIONS)
         producer = KafkaProducer(bootstrap_servers=broker.bootstrap, acks="all", compression_type="zstd")
-        for number, data in enumerate(frames):
-            producer.send("bench", data, partition=number % PARTITIONS)
+        arrow = ArrowEncoder()
+        headers = [(CONTENT_TYPE_HEADER, CONTENT_TYPE_ARROW.encode())]
+        for topic in ("bench", "arrow"):
+            broker.create_topic(topic, PARTITIONS)
+            for number, data in enumerate(frames):
+                if topic == "arrow":
+                    data = arrow.encode(data)
+                    assert data is not None
+                producer.send(
+                    topic,
+                    data,
+                    partition=number % PARTITIONS,
+                    headers=headers if topic == "arrow" else [],
+                )
         producer.close()
 
         noise = in_noise_sample([f"r{number}" for number in range(count)], SETTINGS.noise_frac)
@@ -253,6 +273,7 @@ def main() -> None:
 
         through("spool", Traffic(address="spool:traffic"), folder, count, predict)
         through("kafka", Traffic(address=f"kafka://{broker.bootstrap}/bench"), folder, count, predict)
+        through("kafka, Arrow", Traffic(address=f"kafka://{broker.bootstrap}/arrow"), folder, count, predict)
 
 
 if __name__ == "__main__":

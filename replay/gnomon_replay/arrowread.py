@@ -26,6 +26,8 @@ from gnomon_replay.pairs import ORIGIN
 from gnomon_replay.shape import EXACT_DOUBLE, Shape
 from gnomon_replay.traffic import Frame
 
+MOST_ROWS = 5000
+"""Read together, about: the first of them are read one by one, so that the types of features are learnt."""
 _LABELS = (pa.float64(), pa.int64(), pa.bool_())
 
 
@@ -120,10 +122,22 @@ def read_frames(frames: Iterable[Frame], refuse: Callable[[Frame, str], None]) -
     """
     read = ((frame, table) for frame in frames if (table := _read(frame, refuse)) is not None)
     for _, group in groupby(read, key=_alike):
-        held = list(group)
-        yield ArrowRows(
-            [(frame, table.num_rows) for frame, table in held], pa.concat_tables([table for _, table in held])
-        )
+        held: list[tuple[Frame, pa.Table]] = []
+        rows = 0
+        for frame, table in group:
+            held.append((frame, table))
+            rows += table.num_rows
+            if rows >= MOST_ROWS:
+                yield _joined(held)
+                held, rows = [], 0
+        if held:
+            yield _joined(held)
+
+
+def _joined(read: Sequence[tuple[Frame, pa.Table]]) -> ArrowRows:
+    return ArrowRows(
+        [(frame, table.num_rows) for frame, table in read], pa.concat_tables([table for _, table in read])
+    )
 
 
 def _alike(read: tuple[Frame, pa.Table]) -> tuple[Any, ...]:
