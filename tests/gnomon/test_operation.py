@@ -220,7 +220,7 @@ def test_json_logs_have_an_event_for_each_commit_with_its_facts(folder: Path, st
     assert sum(line["pairs"] for line in commits) == 40
     assert sum(line["errors"] for line in commits) == 1
     assert [line["error_kinds"] for line in commits if line["errors"]] == [{"exception": 1}]
-    assert sum(line["timed"] for line in commits) == 3
+    assert sum(line["timed"] for line in commits) in (2, 3)  # r7 may be among them, and has no latency
     assert commits[-1]["lag"] == 0
     [partition] = {part for line in commits for part in line["partitions"]}
     assert partition in {path.name for path in (folder / "traffic").iterdir()}
