@@ -42,7 +42,7 @@ from gnomon_replay.model import MOST_ROWS, HostedModel
 from gnomon_replay.settings import Experiment, Model, ReplaySettings, Traffic
 from gnomon_replay.shape import Shape
 from gnomon_replay.sources import open_source
-from gnomon_replay.traffic import Source
+from gnomon_replay.traffic import Onlooker, Source
 from gnomon_replay.worker import Worker
 from kafka import KafkaProducer
 from sklearn.compose import make_column_transformer
@@ -148,24 +148,11 @@ def frames_of(frame: pd.DataFrame) -> list[bytes]:
     return [encode_lines(records[start : start + FRAME]) for start in range(0, len(records), FRAME)]
 
 
-class Nobody:
-    """A keeper for reading outside a group."""
-
-    def given(self, places: list[str]) -> None:
-        pass
-
-    def taken(self, places: list[str]) -> None:
-        pass
-
-    def lost(self, places: list[str]) -> None:
-        pass
-
-
 def consumed(traffic: Traffic, folder: Path) -> list[Any]:
     """Every frame of the traffic, read and nothing else."""
     with contextlib.closing(open_source(traffic, folder, "bench", group=None)) as source:
         ends = source.ends()
-        source.start(Nobody())
+        source.start(Onlooker())
         source.rewind(dict.fromkeys(ends))
         frames: dict[tuple[str, int], Any] = {}
         at = dict.fromkeys(ends, 0)

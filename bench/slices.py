@@ -168,7 +168,7 @@ def searched(made: Traffic) -> tuple[SliceSearch, list[Mask]]:
         sums = ask_days(questions, window, [])
         found = disagreement(sums)
         bins = ask_bins(questions, columns, made.pairs.num_rows)
-        search = ask_slices(questions, bins, window, sums, found, POLICY, weighted=False)
+        search = ask_slices(questions, bins, window, sums, found, POLICY)
         masks = [
             connection.sql(f"SELECT coalesce({one.predicate}, false) AS inside FROM made").fetchnumpy()[
                 "inside"

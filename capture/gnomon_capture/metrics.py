@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gnomon_capture.stats import MirrorStats
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
-
-    from gnomon_capture.mirror import Mirror
 
 _COUNTERS = {
     "seen": "Requests recorded whose fate is settled.",
@@ -27,11 +27,20 @@ _GAUGES = {
 _LABELS = ("service", "process")
 
 
+class Counted(Protocol):
+    """What is shown: a mirror."""
+
+    service: str | None
+
+    def stats(self) -> MirrorStats:
+        """Its counts now."""
+
+
 class MirrorCollector:
     """All mirrors that were registered with one registry; one per registry, as names must not repeat there."""
 
     def __init__(self) -> None:
-        self.mirrors: list[Mirror] = []
+        self.mirrors: list[Counted] = []
 
     def describe(self) -> list[Metric]:
         """The metrics' names, so that registering does not read."""
@@ -54,7 +63,7 @@ _collectors: weakref.WeakKeyDictionary[CollectorRegistry, MirrorCollector] = wea
 _lock = threading.Lock()
 
 
-def register(mirror: Mirror, registry: CollectorRegistry | None = None) -> None:
+def register(mirror: Counted, registry: CollectorRegistry | None = None) -> None:
     """Shows a mirror's counts in a registry; doing so again changes nothing.
 
     Args:

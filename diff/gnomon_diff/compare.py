@@ -152,7 +152,7 @@ def compare(
         splits = chosen_splits(possible, overview["distinct_values"], policy.segments)
         weighted = not overview["least_weight"] == overview["most_weight"] == 1
         questions.about(weight=WEIGHT if weighted else "1")
-        about_labels(questions, window, labels, weighted=weighted)
+        about_labels(questions, window, labels)
         sums = ask_days(questions, window, splits)
         differ = disagreement(sums)
         measured, slices, shown = [sums], None, list(splits)
@@ -161,7 +161,7 @@ def compare(
             if more := binned_splits(bins, splits):
                 measured.append(ask_days(questions, window, more, at_once=3))
                 shown = [*splits, *more]
-            slices = ask_slices(questions, bins, window, sums, differ, policy, weighted=weighted, seed=seed)
+            slices = ask_slices(questions, bins, window, sums, differ, policy, seed=seed)
         by_segment = segments(*measured)
         errors = [_error(row) for row in questions.ask("errors").to_pylist()]
         part_rows = None if part.is_whole else questions.ask("part_rows").to_pylist()[0]

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gnomon_diff.comparison import LabelCoverage, LabelPart
-from gnomon_diff.evidence import log_threshold, stratified_log_e
+from gnomon_diff.evidence import log_threshold, stratum_log_e
 from gnomon_diff.questions import Questions
 from gnomon_diff.quoting import identifier
 from gnomon_diff.segmenting import Split
@@ -88,7 +88,7 @@ def _unlike(questions: Questions, splits: Sequence[Split], every: int) -> tuple[
                     labelled=labelled,
                     share=labelled / n,
                     rest_share=(int(known.sum()) - labelled) / rest if rest else None,
-                    log_e=stratified_log_e(requests, part, chosen, chosen_part),
+                    log_e=stratum_log_e(requests, part, chosen, chosen_part),
                 )
             )
     asked = log_threshold(ALPHA / max(len(found), 1))

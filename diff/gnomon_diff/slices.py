@@ -60,7 +60,6 @@ def ask_slices(
     found: Disagreement,
     policy: Policy,
     *,
-    weighted: bool,
     seed: int = 0,
 ) -> SliceSearch:
     """Searches, and tests what it finds.
@@ -70,7 +69,6 @@ def ask_slices(
         sums: says which days are whole.
         found: the disagreement of all traffic; with a noise floor the excess over it is tested, else the rate.
         policy: its limit for segments is what a slice must be shown to be beyond.
-        weighted: the log was sampled, so that weights differ from 1.
         seed: of the trees.
 
     The search reads about `SEARCH_ROWS` requests, and does not weigh them; the test reads all of its part.
@@ -110,7 +108,7 @@ def ask_slices(
     predicates = [
         " AND ".join(kept[feature].predicate(codes) for feature, codes in region) for region in regions
     ]
-    everything, *each = _ask_sums(questions, predicates, window, test_days, weighted=weighted)
+    everything, *each = _ask_sums(questions, predicates, window, test_days)
     search = _replace(search, test_n=everything.test_n)
     return _replace(search, slices=_tested(search, predicates, each, found))
 
@@ -149,16 +147,13 @@ def _ask_sums(
     predicates: Sequence[str],
     window: Window,
     test_days: Sequence[int],
-    *,
-    weighted: bool,
 ) -> list[_Sums]:
-    """Of all traffic, and of each slice."""
+    """Of all traffic, and of each slice; the part `weight` says whether the log was sampled."""
     flags = [f"s{number}" for number in range(len(predicates) + 1)]
     answer = questions.ask(
         "slices",
         start_us=str(epoch_us(window.start)),
         test_key=_TESTED,
-        weight="least(weight, 1e15)::DECIMAL(38, 12)" if weighted else "1",
         slices=",\n        ".join(
             f"coalesce({predicate}, false) AS {name}"
             for predicate, name in zip(["true", *predicates], flags, strict=True)

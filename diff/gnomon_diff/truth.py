@@ -89,14 +89,13 @@ def ask_truth(
     return found, list(cutoffs)
 
 
-def about_labels(questions: Questions, window: Window, labels: LabelSettings, *, weighted: bool) -> None:
-    """Sets what every question about labels needs: where days begin, weights, and the answer that ends a request.
+def about_labels(questions: Questions, window: Window, labels: LabelSettings) -> None:
+    """Sets what every question about labels needs: where days begin, and the answer that ends a request.
 
     The latest label of each request is found once, not by every question.
     """
     questions.keep_view("labels")
     questions.about(
         start_us=str(epoch_us(window.start)),
-        weight="least(weight, 1e15)::DECIMAL(38, 12)" if weighted else "1",
         never="NULL" if labels.never is None else literal(labels.never.canonical),
     )

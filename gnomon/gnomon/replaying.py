@@ -56,11 +56,6 @@ class Telling:
 Say = Callable[[str, int], None]
 
 
-def speak(words: str, level: int) -> None:
-    """Says it on stderr, however grave it is."""
-    print(words, file=sys.stderr, flush=True)
-
-
 def replay(
     config: Config,
     candidates: Sequence[Model],
@@ -91,7 +86,7 @@ def replay(
     logs.bind(
         run=run, experiment=config.experiment.name, candidate=", ".join(model.version for model in candidates)
     )
-    say = _speaker(telling)
+    say = speaker(telling)
     if config.primary.model is None:
         say("no primary model: no noise floor and no fair latency will be known", logging.WARNING)
     with contextlib.ExitStack() as stack:
@@ -218,7 +213,7 @@ def _restarts(panel: Panel) -> Mapping[str, int]:
     return {model.version: model.restarts for model in panel.models}
 
 
-def _speaker(telling: Telling) -> Say:
+def speaker(telling: Telling) -> Say:
     """Says something to whoever started the run."""
 
     def say(words: str, level: int) -> None:
@@ -231,5 +226,5 @@ def _speaker(telling: Telling) -> Say:
 
 
 def _stop_speaker(telling: Telling) -> Callable[[str], None]:
-    say = _speaker(telling)
+    say = speaker(telling)
     return lambda words: say(words, logging.INFO)

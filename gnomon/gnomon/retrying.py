@@ -10,7 +10,7 @@ from gnomon_replay.settings import Model
 from gnomon_replay.shape import Shape
 
 from gnomon.config import Config
-from gnomon.replaying import open_panel, speak
+from gnomon.replaying import Telling, open_panel, speaker
 
 
 def retry_dead_letters(config: Config, candidate: Model) -> Retried:
@@ -21,7 +21,7 @@ def retry_dead_letters(config: Config, candidate: Model) -> Retried:
         LogError, OvertakenError: as they say; what was committed stays.
     """
     shape = Shape.declared(config.features)
-    with open_panel(config, [candidate], speak) as panel:
+    with open_panel(config, [candidate], speaker(Telling())) as panel:
         digest = panel.candidates[0].digest
 
         def answer(requests: pa.Table, duplicate: pa.BooleanArray) -> pa.Table:

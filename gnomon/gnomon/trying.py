@@ -17,6 +17,7 @@ from gnomon_replay.model import HostedModel
 from gnomon_replay.settings import Experiment, Features, Model, Traffic
 from gnomon_replay.shape import Shape
 from gnomon_replay.sources import open_source
+from gnomon_replay.traffic import Onlooker
 
 READ_S = 10.0
 """How long the traffic may take to bring a first request."""
@@ -75,7 +76,7 @@ def sample(
     decoder = Decoder(Shape.declared(declared), max_record_bytes=1 << 20)
     tables, bad, reason, rows = [], 0, "", 0
     with contextlib.closing(open_source(traffic, folder, experiment, group=None)) as source:
-        source.start(_Nobody())
+        source.start(Onlooker())
         at = dict(positions or dict.fromkeys(source.ends()))
         source.rewind(at)
         deadline = time.monotonic() + READ_S
@@ -114,16 +115,3 @@ def try_model(model: Model, experiment: Experiment, folder: Path, requests: pa.T
         )
     error = "; ".join(f"{row['error']}: {row['message']}" for row in failed[:_ERRORS_SHOWN])
     return Trial(len(answers), labels, len(failed), error, seconds, unused)
-
-
-class _Nobody:
-    """A keeper for looking without joining a group."""
-
-    def given(self, places: list[str]) -> None:
-        pass
-
-    def taken(self, places: list[str]) -> None:
-        pass
-
-    def lost(self, places: list[str]) -> None:
-        pass

@@ -131,11 +131,7 @@ class PacedSource:
 
 def _parts(frame: Frame) -> Iterator[Frame]:
     """A frame of many lines, in frames of PACED_LINES; a message, and what is no NDJSON, as it is."""
-    if (
-        not frame.by_line
-        or frame.content_type is not None
-        or frame.next_position - frame.offset <= PACED_LINES
-    ):
+    if not frame.by_line or frame.is_arrow or frame.next_position - frame.offset <= PACED_LINES:
         yield frame
         return
     lines = [line + b"\n" for line in frame.data.removesuffix(b"\n").split(b"\n")]
@@ -147,7 +143,7 @@ def _parts(frame: Frame) -> Iterator[Frame]:
 
 def _time_of(frame: Frame) -> datetime.datetime | None:
     """The time of a frame's first record that has one."""
-    if frame.content_type is not None:
+    if frame.is_arrow:
         with contextlib.suppress(pa.ArrowException, KeyError):
             column = pa.ipc.open_stream(frame.data).read_all().column("ts")
             moment = column[0].as_py() if len(column) else None

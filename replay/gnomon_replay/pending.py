@@ -14,7 +14,7 @@ from gnomon_capture.record import BadRecordError, Request, decode_line, is_ledge
 
 from gnomon_replay.arrowread import read_frames
 from gnomon_replay.pairs import ORIGIN
-from gnomon_replay.traffic import Frame, Source
+from gnomon_replay.traffic import Frame, Onlooker, Source
 
 READ_TIMEOUT_S = 5.0
 EDGE = 1000
@@ -66,7 +66,7 @@ def count_pending(
     open_places = frozenset(place for place, end in ends.items() if at[place] < end)
     edges = {place: max(starts[place], begin - EDGE) for place, begin in windows.items()}
     if open_places or edges:
-        source.start(_Nobody())
+        source.start(Onlooker())
     records, seqs = _read(source, at, ends, ends)
     _, outside = _read(source, edges, windows, ends)
     return Pending(records, seqs, open_places, bool(windows), outside)
@@ -91,19 +91,6 @@ def _read(
                     if frame.offset < upto[frame.place]:
                         records += _numbers(frame, seqs, upto[frame.place])
     return records, seqs
-
-
-class _Nobody:
-    """A keeper for reading outside a group, where places stay whose they are."""
-
-    def given(self, places: list[str]) -> None:
-        pass
-
-    def taken(self, places: list[str]) -> None:
-        pass
-
-    def lost(self, places: list[str]) -> None:
-        pass
 
 
 def _numbers(frame: Frame, seqs: dict[str, list[int]], end: int) -> int:

@@ -91,6 +91,19 @@ class Keeper(Protocol):
         """These places may be another's already: what was read and not committed is to be thrown away."""
 
 
+class Onlooker:
+    """A keeper for reading outside a group, where places stay whose they are."""
+
+    def given(self, places: list[str]) -> None:
+        pass
+
+    def taken(self, places: list[str]) -> None:
+        pass
+
+    def lost(self, places: list[str]) -> None:
+        pass
+
+
 class Source(Protocol):
     """One kind of traffic: batches with positions, from any position, with a known end. Not thread-safe."""
 

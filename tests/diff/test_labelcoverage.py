@@ -13,7 +13,7 @@ from gnomon_capture.errors import SettingsError
 from gnomon_capture.settings import from_mapping
 from gnomon_diff import compare
 from gnomon_diff.comparison import Comparison, LabelCoverage
-from gnomon_diff.evidence import stratified_log_e
+from gnomon_diff.evidence import stratum_log_e
 from gnomon_diff.settings import Critical, LabelSettings, Never, Policy
 from gnomon_replay.settings import Experiment
 from scipy.stats import nchypergeom_fisher
@@ -198,7 +198,7 @@ def test_the_stratified_evidence_is_a_likelihood_ratio_of_fishers_law() -> None:
             law = [nchypergeom_fisher(n, n1, k, odds).pmf(k1) for odds in (np.exp(tilt), 1.0)]
             ratio *= law[0] / law[1]
         ratios.append(ratio)
-    assert stratified_log_e(*blocks.T) == pytest.approx(np.log(np.mean(ratios)), rel=1e-6)
+    assert stratum_log_e(*blocks.T) == pytest.approx(np.log(np.mean(ratios)), rel=1e-6)
 
 
 def test_under_the_null_the_evidence_seldom_reaches_its_threshold() -> None:
@@ -209,7 +209,7 @@ def test_under_the_null_the_evidence_seldom_reaches_its_threshold() -> None:
         sizes = rng.integers(50, 300, len(rates))
         part = rng.binomial(sizes, 0.3)
         chosen_part, other = rng.binomial(part, rates), rng.binomial(sizes - part, rates)
-        reached += stratified_log_e(sizes, part, chosen_part + other, chosen_part) >= np.log(20)
+        reached += stratum_log_e(sizes, part, chosen_part + other, chosen_part) >= np.log(20)
     assert reached / 2000 <= 0.05
 
 

@@ -2,7 +2,8 @@
 
 Evidence is ln e throughout (`engine`), valid at all looks. `days` is the rule for traffic not yet seen, and
 `day_bounds` has its intervals; `counts` and `quantile` are about independent requests; `families` combines
-many; `shift`, `distances` and `auc` measure what is shown and not judged; `sample_ratio` is about what was lost.
+many; `shift`, `distances` and `auc` measure what is shown and not judged; `sample_ratio` is about what was lost, or
+not labelled.
 """
 
 from gnomon_diff.evidence.auc import clustered_auc, placements
@@ -81,7 +82,6 @@ from gnomon_diff.evidence.shift import (
     psi_paired,
     stuart_maxwell,
 )
-from gnomon_diff.evidence.stratified import stratified_log_e
 
 __all__ = [
     "BOUNDS_FROM_DAYS",
@@ -143,7 +143,6 @@ __all__ = [
     "ratio_log_e",
     "reject_log_e",
     "rule_bounds",
-    "stratified_log_e",
     "stratum_log_e",
     "stuart_maxwell",
     "t_log_e",

@@ -1,7 +1,8 @@
-"""Whether what is lost on the way falls evenly on the strata of the traffic.
+"""Whether what is kept on the way, or labelled, falls evenly on the strata of the traffic.
 
 Time-outs and decoding errors hit the odd requests, on which models differ most. A stratum that loses more than
-the rest of the same hour makes the log another traffic than the one that was served.
+the rest of the same hour makes the log another traffic than the one that was served; one that is labelled less
+makes the labelled another than the rest.
 """
 
 from __future__ import annotations

@@ -34,6 +34,17 @@ def add_json(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--json", action="store_true", help=f"print {what} as JSON on stdout")
 
 
+def add_window(parser: argparse.ArgumentParser, begin: str, end: str) -> None:
+    """`--from TIME` and `--to TIME`, as `from_ts` and `to_ts`.
+
+    Args:
+        begin, end: what each does.
+    """
+    form = "; 2026-11-24T08:00, in UTC unless it names an offset"
+    parser.add_argument("--from", dest="from_ts", metavar="TIME", type=moment, help=begin + form)
+    parser.add_argument("--to", dest="to_ts", metavar="TIME", type=moment, help=end)
+
+
 def moment(text: str) -> datetime.datetime:
     """A time as `--from` and `--to` take it; one that names no zone is UTC."""
     from gnomon_capture.record import parse_ts

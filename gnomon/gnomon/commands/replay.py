@@ -45,19 +45,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="end when all that stands in the traffic is logged (default)",
     )
     how.add_argument("--follow", action="store_true", help="go on as traffic comes, until stopped")
-    parser.add_argument(
-        "--from",
-        dest="begin",
-        metavar="TIME",
-        type=options.moment,
-        help="begin with what came then or later; 2026-11-24T08:00, in UTC unless it names an offset",
-    )
-    parser.add_argument(
-        "--to",
-        dest="end",
-        metavar="TIME",
-        type=options.moment,
-        help="end before what came then or later; a time past",
+    options.add_window(
+        parser, "begin with what came then or later", "end before what came then or later; a time past"
     )
     parser.add_argument(
         "--limit",
@@ -105,12 +94,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     from gnomon.replaying import Telling, replay
 
-    if arguments.end is not None:
+    if arguments.to_ts is not None:
         if arguments.follow:
             raise UsageError("--follow has no end; leave it out, or leave out --to")
-        if arguments.end > datetime.datetime.now(datetime.UTC):
+        if arguments.to_ts > datetime.datetime.now(datetime.UTC):
             raise UsageError("--to lies in the future; use --follow, or a time past")
-        if arguments.begin is not None and arguments.begin >= arguments.end:
+        if arguments.from_ts is not None and arguments.from_ts >= arguments.to_ts:
             raise UsageError("--from has to lie before --to")
     form: Format | None = arguments.log_format or ("text" if arguments.verbose else None)
     if form is not None:
@@ -127,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
         config,
         named or config.candidates,
         follow=arguments.follow,
-        window=Window(begin=arguments.begin, end=arguments.end, limit=arguments.limit),
+        window=Window(begin=arguments.from_ts, end=arguments.to_ts, limit=arguments.limit),
         pace=arguments.pace,
         telling=telling,
     )

@@ -26,20 +26,7 @@ from gnomon.exits import DONE
 def arguments(parser: argparse.ArgumentParser) -> None:
     options.add_config(parser)
     options.add_candidate(parser)
-    parser.add_argument(
-        "--from",
-        dest="from_ts",
-        metavar="TIME",
-        type=options.moment,
-        help="only requests served then or later; 2026-11-24T08:00, in UTC unless it names an offset",
-    )
-    parser.add_argument(
-        "--to",
-        dest="to_ts",
-        metavar="TIME",
-        type=options.moment,
-        help="only requests served before that time",
-    )
+    options.add_window(parser, "only requests served then or later", "only requests served before that time")
     parser.add_argument(
         "--where",
         metavar="CONDITION",
