@@ -16,7 +16,7 @@ from gnomon_diff.presence import ask_presence
 from gnomon_diff.questions import Questions
 from gnomon_diff.reference import ask_reference, by_size
 from gnomon_diff.segmenting import Split
-from gnomon_diff.shifts import shifts_between, subjects_of
+from gnomon_diff.shifts import subjects_of
 from gnomon_diff.sides import Sides, halves
 from gnomon_diff.twosample import two_sample
 from gnomon_diff.window import Window
@@ -67,17 +67,6 @@ def with_inputs(
         if reference is None
         else ask_reference(questions, reference.name, reference.files, columns, window, whole_days),
     )
-
-
-def shift_of(
-    questions: Questions, columns: Sequence[Column], sides: Sides
-) -> tuple[list[Shift], TwoSample | None]:
-    """The shift of every feature, score and label from one side to the other, and whether they can be told apart.
-
-    Args:
-        sides: `sides.between("(FROM pairs WHERE …)", "(FROM pairs WHERE …)")`, for two windows.
-    """
-    return with_sample(questions, columns, sides, shifts_between(questions, subjects_of(columns), sides))
 
 
 def with_sample(

@@ -9,8 +9,8 @@ from gnomon_diff.columns import Column
 from gnomon_diff.comparison import Against, Comparison, PartOf, Shift
 from gnomon_diff.part import Part
 from gnomon_diff.questions import Questions
-from gnomon_diff.shifts import ask_shifts
-from gnomon_diff.window import EPOCH, Window
+from gnomon_diff.shifts import shifts_between, subjects_of
+from gnomon_diff.sides import between
 
 Bounds = tuple[datetime.datetime | None, datetime.datetime | None]
 """From and to; None: no bound."""
@@ -42,18 +42,8 @@ def held_against(other: Comparison) -> Against:
 
 
 def ask_moved(questions: Questions, columns: Sequence[Column], other: Part, inside: str) -> list[Shift]:
-    """The shift of every column from the other window to this one, whole days or not.
-
-    The two are asked as the first and the second day of a window would be: a request of both counts in both.
-    """
-    then, now = (f"TIMESTAMPTZ '{EPOCH + datetime.timedelta(days=day)}'" for day in (0, 1))
-    mine = questions.part("pairs")
+    """The shift of every column from the other window to this one, whole days or not; a request of both counts in
+    both."""
     theirs = other.condition(f"candidate_digest = {questions.part('candidate')}")
-    questions.about(
-        pairs=f"(SELECT * REPLACE ({then} AS ts) FROM pairs WHERE {theirs} "
-        f"UNION ALL SELECT * REPLACE ({now} AS ts) FROM pairs WHERE {inside})"
-    )
-    try:
-        return ask_shifts(questions, columns, Window(EPOCH, None), [0, 1])
-    finally:
-        questions.about(pairs=mine)
+    sides = between(f"(FROM pairs WHERE {theirs})", f"(FROM pairs WHERE {inside})")
+    return shifts_between(questions, subjects_of(columns), sides)

@@ -74,7 +74,6 @@ def replay(
     Returns:
         How far it came; `failed` names the candidates that were given up while others went on.
 
-
     Raises:
         ModelError: a model cannot be loaded, or does not fit the traffic: the primary, or every candidate.
         TrafficError, LogError, FencedError: as they say; what was committed stays.

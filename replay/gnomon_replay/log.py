@@ -65,11 +65,6 @@ def app_id(place: str, digest: str) -> str:
     return f"{place}/{digest}"
 
 
-def experiment_folder(log: Path, name: str) -> Path:
-    """Where the tables of an experiment lie."""
-    return log / name
-
-
 class PairLog:
     """The log of one experiment. Not thread-safe.
 

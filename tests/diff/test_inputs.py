@@ -17,11 +17,12 @@ from gnomon_diff.columns import pair_columns
 from gnomon_diff.comparison import Comparison, from_json, to_json
 from gnomon_diff.evidence import ks_radius, paired_ratio_bounds, ratio_grid, stratum_log_e
 from gnomon_diff.evidence.quantile import buckets
-from gnomon_diff.inputs import ReferenceFiles, shift_of
+from gnomon_diff.inputs import ReferenceFiles, with_sample
 from gnomon_diff.questions import Questions
 from gnomon_diff.reading import open_log
 from gnomon_diff.reference import FIRST_DAY, reference_files
 from gnomon_diff.settings import Critical, Policy, ReferenceSettings
+from gnomon_diff.shifts import shifts_between, subjects_of
 from gnomon_diff.sides import between
 from gnomon_diff.views import connect
 from gnomon_replay.pending import Pending
@@ -257,7 +258,9 @@ def test_a_window_is_held_against_another(folder: Path, rows: pd.DataFrame) -> N
             f"(FROM pairs WHERE ts < '{middle}'::TIMESTAMPTZ)",
             f"(FROM pairs WHERE ts >= '{middle}'::TIMESTAMPTZ)",
         )
-        shifts, told = shift_of(questions, pair_columns(log.pairs.schema, log.rule), sides)
+        columns = pair_columns(log.pairs.schema, log.rule)
+        moved = shifts_between(questions, subjects_of(columns), sides)
+        shifts, told = with_sample(questions, columns, sides, moved)
     [shift] = [one for one in shifts if one.column == "features.delay"]
     assert (shift.n_then, shift.n_now) == ((rows["d"] < 10).sum(), (rows["d"] >= 10).sum())
     assert shift.psi_low is not None and shift.psi_low > 0.1

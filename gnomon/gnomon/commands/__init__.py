@@ -6,6 +6,32 @@ returns the exit status. What is heavy is imported in `run`, so that help is qui
 
 from __future__ import annotations
 
-from gnomon.commands import compact, dead_letters, demo, forget, gate, labels, replay, report, sql
+from gnomon.commands import (
+    compact,
+    dead_letters,
+    demo,
+    doctor,
+    forget,
+    gate,
+    import_,
+    init,
+    labels,
+    replay,
+    report,
+    sql,
+)
 
-__all__ = ["compact", "dead_letters", "demo", "forget", "gate", "labels", "replay", "report", "sql"]
+__all__ = [
+    "compact",
+    "dead_letters",
+    "demo",
+    "doctor",
+    "forget",
+    "gate",
+    "import_",
+    "init",
+    "labels",
+    "replay",
+    "report",
+    "sql",
+]

@@ -21,7 +21,6 @@ Tell = Callable[[int], None]
 """Told how many bytes (of a table: rows) have been read."""
 
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
-_CHUNK = 1 << 20
 
 _KNOWN = "a log is CSV, NDJSON (.ndjson, .jsonl, .json), Parquet, or the folder of a Delta table; name it by --format"
 
