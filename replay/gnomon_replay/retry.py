@@ -104,11 +104,10 @@ class _Retry:
         """Tries some letters, all in one commit."""
         for attempt in itertools.count(1):
             ids = {part: self._id(part) for part in sorted({_partition(letter) for letter in letters})}
-            counts = self._log.positions(
-                f"{name}{RETRIES}" for name in ids.values()
-            )  # before looking at pairs
-            positions = self._log.positions(ids.values())
-            reached = {part: positions[name] for part, name in ids.items()}
+            retries = {part: name + RETRIES for part, name in ids.items()}
+            found = self._log.positions([*ids.values(), *retries.values()])  # before looking at pairs
+            counts = {name: found[name] for name in retries.values()}
+            reached = {part: found[name] for part, name in ids.items()}
             left = [letter for letter in letters if _is_behind(letter, reached)]
             gone = self._settled(left)
             left = [letter for letter in left if _place(letter["source"]) not in gone]
